@@ -1,0 +1,65 @@
+"""One file for each kind of model: how to run it, and nothing else. A card names its family; only these files count."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..card import Card
+from ..errors import ModelError
+from ..maps import Maps
+
+# A step of work: yields progress in 0..1, returns the maps. Closing it cancels the work.
+Steps = Generator[float, None, Maps]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a generating family is asked to make."""
+
+    material: str
+    width: int  # pixels
+    height: int  # pixels
+    seed: int
+    morph: str | None = None  # second material
+    amount: float = 0.0  # 0 is all `material`, 1 is all `morph`
+    tile: int = 1024  # largest side, in pixels, that runs in one piece
+
+
+class Runner(Protocol):
+    """An open session, as a family sees it."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Run the graph: input name -> array, to the outputs in the graph's order."""
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """A constant stored in the model file under `name`."""
+
+
+class Family(Protocol):
+    """The module of a family."""
+
+    # Graph inputs and outputs that the family needs, name -> number of axes; checked when a session opens.
+    INPUTS: Mapping[str, int]
+    OUTPUTS: Mapping[str, int]
+
+    def generate(self, card: Card, runner: Runner, request: Request) -> Steps:
+        """Make the maps; the request has been checked against the card."""
+
+
+def names() -> list[str]:
+    """The families there are: the modules of this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+def load(name: str, source: str) -> Family:
+    """The module of a family. The name comes from a file (`source`), so it is looked up in our own list first."""
+    if name not in names():
+        raise ModelError(f"{source} is of the family '{name}', which this version does not have; it knows {', '.join(names())}. Update Tessera or use another model.")  # fmt: skip
+    return cast(Family, importlib.import_module(f".{name}", __package__))

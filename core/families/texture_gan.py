@@ -1,0 +1,120 @@
+"""Texture GAN: a new layout of a material's memory, plus noise, becomes all of its maps at once.
+
+Graph inputs, for a tile of h x w cells and its halo (already added):
+    cells  int64   (2, h, w)     rows of the memory, for the first and the second material
+    share  float32 (1, 1, h, w)  weight of the second material in each cell, 0..1
+    noise  float32 (1, N, h, w)  standard normal
+Graph output, the halo cropped off:
+    planes float32 (1, 8, H, W)  red, green, blue (sRGB), normal x, normal y (OpenGL), roughness, ao, metallic in [0, 1]
+Stored constant: memory (rows, D), a row for each cell of each material.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..card import Card
+from ..errors import ModelError
+from ..layout import Example, Indices, quilt
+from ..maps import Array
+from ..planes import PLANES, Surfaces
+from ..torus import Tile, tiles, window
+from . import Request, Runner, Steps
+
+INPUTS = {"cells": 3, "share": 4, "noise": 4}
+OUTPUTS = {"planes": 4}
+
+FEATURES = 4  # main directions of a material's codes that a layout is matched by
+SOFT = 0.3  # width of the border between two morphed materials, in units of the mask's range
+SPOT = 14.0  # cells: size of the spots of a morph's mask
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the card says of the graph."""
+
+    cell: int  # pixels a cell covers on each side
+    noise: int  # channels of the noise
+    memory: dict[str, tuple[int, int, int, bool]]  # material -> first row, rows, columns, seamless
+
+
+def generate(card: Card, runner: Runner, request: Request) -> Steps:
+    """Make all maps of a material, or of a morph between two (see `core.families.Family`)."""
+    settings = _read(card)
+    random = np.random.default_rng(request.seed)
+    height, width = request.height // settings.cell, request.width // settings.cell
+    cells, share = _lay_out(settings, runner, request, height, width, random)
+    noise = random.standard_normal((1, settings.noise, height, width), dtype=np.float32)
+    yield 0.1
+    pieces = list(tiles(height, width, max(1, request.tile // settings.cell)))
+    surfaces = Surfaces(request.height, request.width)
+    for done, tile in enumerate(pieces, 1):
+        surfaces.put(tile, settings.cell, _run(card, settings, runner, tile, cells, share, noise))
+        yield 0.1 + 0.7 * done / len(pieces)
+    return surfaces.maps()
+
+
+def _run(card: Card, settings: _Settings, runner: Runner, tile: Tile, cells: Indices, share: Array, noise: Array) -> Array:  # fmt: skip
+    """The planes (8, H, W) of one tile."""
+    halo = card.size.halo // settings.cell
+    feeds = {name: window(whole, tile, halo) for name, whole in (("cells", cells), ("share", share), ("noise", noise))}
+    planes = runner.run(feeds)[0][0]
+    expected = (PLANES, tile.height * settings.cell, tile.width * settings.cell)
+    if planes.shape != expected:
+        raise ModelError(f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; its card is wrong, export it again.")  # fmt: skip
+    return planes
+
+
+def _lay_out(settings: _Settings, runner: Runner, request: Request, height: int, width: int, random: np.random.Generator) -> tuple[Indices, Array]:  # fmt: skip
+    """(cells, share) of the whole torus, see the top of this file."""
+    memory = runner.tensor("memory")
+    first = _layout_of(settings, memory, request.material, height, width, random)
+    share = np.zeros((1, 1, height, width), np.float32)
+    if request.morph is None:
+        return np.stack([first, first]), share
+    second = _layout_of(settings, memory, request.morph, height, width, random)
+    mask = _spots(height, width, random)
+    share[0, 0] = np.clip((request.amount * (1 + SOFT) - mask) / SOFT, 0, 1)
+    return np.stack([first, second]), share
+
+
+def _layout_of(settings: _Settings, memory: Array, material: str, height: int, width: int, random: np.random.Generator) -> Indices:  # fmt: skip
+    """Rows of the memory (height, width) for a new layout of one material."""
+    start, rows, columns, seamless = settings.memory[material]
+    if start + rows * columns > len(memory):
+        raise ModelError(f"The card's memory of '{material}' lies outside the model's; export the model again.")
+    codes = np.asarray(memory[start : start + rows * columns], np.float32)
+    codes = codes - codes.mean(0)
+    _, directions = np.linalg.eigh(codes.T @ codes)
+    features = (codes @ directions[:, -FEATURES:]).reshape(rows, columns, -1)
+    return start + quilt(Example(features, seamless), height, width, random)
+
+
+def _spots(height: int, width: int, random: np.random.Generator) -> Array:
+    """A smooth periodic field (height, width), its values spread evenly over 0..1."""
+    row, column = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    smooth = np.exp(-(row**2 + column**2) * SPOT**2 * 2) + 0.1 * np.exp(-(row**2 + column**2) * SPOT**2 / 8)
+    field = np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * smooth, s=(height, width))
+    ranks = np.empty(field.size, np.float32)
+    ranks[np.argsort(field, axis=None, kind="stable")] = np.linspace(0, 1, field.size, dtype=np.float32)
+    return ranks.reshape(field.shape)
+
+
+def _read(card: Card) -> _Settings:
+    """Check the part of the card that is this family's own."""
+    try:
+        raw: Any = card.settings
+        memory = {str(m["material"]): (int(m["start"]), int(m["height"]), int(m["width"]), bool(m.get("seamless", True))) for m in raw["memory"]}  # fmt: skip
+        settings = _Settings(int(raw["cell"]), int(raw["noise"]), memory)
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"The card of '{card.name}' lacks its 'cell', 'noise' or 'memory' settings; export the model again.") from None  # fmt: skip
+    numbers = [settings.cell, settings.noise, *(n for m in memory.values() for n in m[1:3])]
+    if min(numbers) < 1 or max(numbers) > 4096 or any(m[0] < 0 for m in memory.values()):
+        raise ModelError(f"The card of '{card.name}' has 'cell', 'noise' or 'memory' settings out of range; export the model again.")  # fmt: skip
+    missing = [m.name for m in card.materials if m.name not in memory]
+    if missing:
+        raise ModelError(f"The card of '{card.name}' promises '{missing[0]}' but has no memory of it; export the model again.")  # fmt: skip
+    return settings

@@ -1,0 +1,266 @@
+"""Image files: the one file of core that reads and writes them, with OpenImageIO (bundled with Blender).
+
+Values are taken and written as they are: no colour conversion, no dither, no premultiplication. A set of files is
+written completely or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import ImageError, OutputError
+from .maps import Array
+
+MAX_SIDE = 16384  # pixels; a side longer than this is a mistake or an attack, never a material
+MAX_PIXELS = 2**28  # 16384 x 16384; as float32 RGB this is already 3 GiB
+
+# File suffix -> the depths in bits that can be written. EXR holds floats: 16 is half. Neither JPEG nor WebP: they lose
+# detail, and on a full disk their libraries end the whole process, Blender included, instead of reporting an error.
+DEPTHS: dict[str, tuple[int, ...]] = {
+    ".png": (8, 16),
+    ".exr": (16, 32),
+    ".tif": (8, 16),
+    ".tiff": (8, 16),
+}
+
+# numpy's name of a type -> OpenImageIO's, which silently stores floats in another precision for a name it does not know
+_TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels and the precision at which they are stored."""
+
+    pixels: Array  # float32 (H, W, C) in [0, 1], C is 1 or 3, row 0 at the top; clipped on writing
+    depth: int = 8  # bits a channel: 8, 16, or 32 (EXR only; an EXR of 16 is half)
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.float32 or self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3):
+            raise ValueError(f"expected float32 (H, W, 1 or 3), got {self.pixels.dtype} {self.pixels.shape}")
+        if self.depth not in (8, 16, 32):
+            raise ValueError(f"depth is 8, 16 or 32, not {self.depth}")
+
+
+def read(path: Path | str) -> Array:
+    """Read a PNG, JPEG, EXR, TIFF or WebP file as float32 `(H, W, C)`, C 1 or 3, row 0 at the top.
+
+    Integers are scaled to [0, 1]; floats are taken as stored and may lie outside. Alpha is dropped, a multi-layer EXR
+    gives its first layer. Raises `ImageError` when the file is missing, damaged, too large or not an image.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ImageError(f"'{path}' is a folder; choose an image file in it.")
+    if not path.is_file():
+        raise ImageError(f"There is no file '{path}'; check the name and the folder.")
+    try:
+        pixels = _decode(path)
+    except OSError as error:
+        raise ImageError(f"'{path}' cannot be opened ({_reason(error)}); check its permissions.") from error
+    if not np.isfinite(pixels).all():
+        raise ImageError(f"'{path.name}' contains values that are not numbers (NaN or infinite); export it again.")
+    return pixels
+
+
+def write(path: Path | str, picture: Picture) -> None:
+    """Write one picture in the format of the suffix, completely or not at all; `OutputError` when it cannot be."""
+    path = Path(path)
+    write_all(path.parent, {path.name: picture}, {})
+
+
+def write_all(folder: Path, pictures: Mapping[str, Picture], texts: Mapping[str, str]) -> list[Path]:
+    """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths.
+
+    All or nothing: the files get temporary names and are renamed only when all are complete. On an error or an
+    interruption the temporaries are removed and files that were there before are as they were. The same content
+    gives the same bytes. Raises `OutputError` when the folder or a file cannot be written.
+    """
+    for name, picture in pictures.items():
+        _check_format(name, picture)
+    check_folder(folder)
+    contents: dict[str, Picture | str] = {**pictures, **texts}
+    pending: dict[Path, Path] = {}
+    try:
+        for name, content in contents.items():
+            target = folder / name
+            pending[target] = _hidden(target, "new")
+            _save(pending[target], content)
+        with _undone_on_error() as moved:
+            for target, temporary in pending.items():
+                _replace(temporary, target, moved)
+    except OSError as error:
+        message = f"Cannot write to '{folder}' ({_reason(error)}); free some space or choose another folder."
+        raise OutputError(message) from error
+    finally:
+        for temporary in pending.values():
+            temporary.unlink(missing_ok=True)
+    return list(pending)
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder, with its parents, and prove that a file can be written there; else `OutputError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"tessera")
+    except OSError as error:
+        raise OutputError(f"Cannot write to '{folder}' ({_reason(error)}); choose another folder.") from error
+
+
+def _openimageio() -> ModuleType:
+    """Import OpenImageIO on first use: it takes a while, and most of core does without."""
+    try:
+        import OpenImageIO
+    except ImportError as error:
+        raise ImageError("OpenImageIO is missing; install it with 'pip install openimageio'.") from error
+    return OpenImageIO
+
+
+def _decode(path: Path) -> Array:
+    if _is_png(path) and not _png_is_whole(path):
+        raise ImageError(f"'{path.name}' is damaged or incomplete; download or export it again.")
+    oiio = _openimageio()
+    as_stored = oiio.ImageSpec()
+    as_stored.attribute("oiio:UnassociatedAlpha", 1)  # else colours are multiplied by the alpha that we drop
+    source = oiio.ImageInput.open(str(path), as_stored)
+    if source is None:
+        oiio.geterror()  # a message left unread is printed on stderr when the process ends
+        raise ImageError(f"'{path.name}' is not an image that can be read; use PNG, JPEG, EXR, TIFF or WebP.")
+    try:
+        spec = source.spec()
+        _check_size(path, spec.width, spec.height, spec.depth)
+        # Channels that only pad or mask (grey + alpha, RGB + alpha, further layers) are not even read.
+        pixels = source.read_image(0, 0, 0, 3 if spec.nchannels >= 3 else 1, oiio.FLOAT)
+        if pixels is None or source.has_error:
+            raise ImageError(f"'{path.name}' is damaged ({_first_line(source.geterror())}); export it again.")
+    finally:
+        source.close()
+    return np.ascontiguousarray(pixels, dtype=np.float32).reshape(spec.height, spec.width, -1)
+
+
+def _check_size(path: Path, width: int, height: int, depth: int) -> None:
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS or depth > 1:
+        raise ImageError(f"'{path.name}' has {width} x {height} pixels; scale it to at most {MAX_SIDE} a side.")
+
+
+def _check_format(name: str, picture: Picture) -> None:
+    suffix = Path(name).suffix.lower()
+    if picture.depth not in DEPTHS.get(suffix, ()):
+        known = ", ".join(f"{key[1:]} {'/'.join(map(str, depths))}" for key, depths in DEPTHS.items())
+        raise OutputError(f"'{name}' cannot be written with {picture.depth} bits; choose one of: {known}.")
+
+
+def _save(path: Path, content: Picture | str) -> None:
+    if isinstance(content, Picture):
+        _encode(path, content)
+    else:
+        path.write_bytes(content.encode("utf-8"))  # bytes: the same line ends on all systems
+
+
+def _encode(path: Path, picture: Picture) -> None:
+    oiio = _openimageio()
+    pixels = _quantised(picture, floating=path.suffix.lower() == ".exr")
+    height, width, channels = pixels.shape
+    spec = oiio.ImageSpec(width, height, channels, _TYPES[pixels.dtype.name])
+    for key, value in _attributes(path.suffix.lower()).items():
+        spec.attribute(key, value)
+    target = oiio.ImageOutput.create(str(path))
+    if target is None:
+        raise OSError(_first_line(oiio.geterror()))
+    written = target.open(str(path), spec) and target.write_image(pixels)
+    if not (target.close() and written):  # close always, and it is there that a full disk often shows
+        raise OSError(_first_line(target.geterror() or oiio.geterror()))
+    if path.suffix.lower() == ".png" and not _png_is_whole(path):
+        raise OSError("the disk is full")
+
+
+def _quantised(picture: Picture, floating: bool) -> np.ndarray[Any, Any]:
+    """To the stored type, to the nearest value: `x * 255` is rounded, so that k / 255 comes back exactly."""
+    pixels = np.clip(picture.pixels, 0, 1)
+    if not np.isfinite(pixels).all():
+        raise ValueError("NaN in a picture to be written")
+    if floating:
+        return np.ascontiguousarray(pixels, dtype=np.float16 if picture.depth == 16 else np.float32)
+    kind = np.uint8 if picture.depth == 8 else np.uint16
+    levels: np.ndarray[Any, Any] = np.rint(pixels * np.float32(np.iinfo(kind).max)).astype(kind)
+    return levels
+
+
+def _attributes(suffix: str) -> dict[str, str | int]:
+    if suffix == ".png":
+        # "raw" leaves out the chunks for gamma and primaries, which some programs apply to data as well.
+        return {"oiio:ColorSpace": "raw", "png:compressionLevel": 2}  # level 6 takes twice as long to save 4 %
+    # OpenImageIO dates these files unless told otherwise; the same pixels must give the same bytes.
+    return {"compression": "zip", "DateTime": "1980:01:01 00:00:00"}
+
+
+def _png_is_whole(path: Path) -> bool:
+    """Whether every chunk of a PNG is there and has its checksum (PNG specification, 5.3).
+
+    Asked before reading, since libpng prints on stderr by itself, and after writing, since a full disk goes unnoticed.
+    """
+    data = memoryview(path.read_bytes())
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind = bytes(data[at + 4 : at + 8])
+        end = at + 8 + length
+        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        at = end + 4
+    return kind == b"IEND"
+
+
+def _is_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def _hidden(target: Path, word: str) -> Path:
+    """A name beside the target that no one sees; it ends in the true suffix, by which OpenImageIO picks the format."""
+    return target.with_name(f".{target.stem}.{os.getpid()}.{word}{target.suffix}")
+
+
+@contextmanager
+def _undone_on_error() -> Iterator[list[tuple[Path, Path | None]]]:
+    """Collect (target, where its former file is kept) and put the former files back unless all went well."""
+    moved: list[tuple[Path, Path | None]] = []
+    try:
+        yield moved
+    except BaseException:
+        for target, former in reversed(moved):
+            if former is None:
+                target.unlink(missing_ok=True)
+            elif former.exists():
+                os.replace(former, target)
+        raise
+    for _, former in moved:
+        if former is not None:
+            former.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, target: Path, moved: list[tuple[Path, Path | None]]) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(f"'{target.name}' is a folder")
+    former = _hidden(target, "old") if target.exists() else None
+    moved.append((target, former))  # before the renames, so that an interruption between them is undone as well
+    if former is not None:
+        os.replace(target, former)
+    os.replace(temporary, target)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0].rstrip(".") if message.strip() else "no reason given"

@@ -1,0 +1,152 @@
+"""Lay out a new torus from an example's cells: where each cell of a new material comes from.
+
+Image quilting (Efros and Freeman 2001, "Image Quilting for Texture Synthesis and Transfer", section 2) on a torus
+and in a small feature space rather than on pixels: patches are placed one after another where they fit what already
+stands, among all positions of the example at once (correlation by FFT). The joins then move to where they show least
+(a coherent search, Ashikhmin 2001, section 3). What is left of them is for the generator to heal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .maps import Array
+
+Indices = NDArray[np.int64]
+
+PATCH = 18  # cells on a side of a patch
+RING = 4  # cells around a patch that must fit
+TOLERANCE = 1.2  # patches up to this factor worse than the best one are drawn from as well
+APART = 5  # cells: a patch must come from another place than its neighbour's continuation
+PASSES = 6  # of moving the joins
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a layout is made from."""
+
+    features: Array  # (H, W, D), one vector for each cell
+    seamless: bool = True  # the example is a torus itself, so that patches may wrap around its edges
+
+
+def quilt(example: Example, height: int, width: int, random: np.random.Generator) -> Indices:
+    """A new layout of `height` x `width` cells: `(height, width)` flat indices into the example's cells.
+
+    Neighbouring cells come from neighbouring cells of the example but for the joins; the layout is a torus.
+    """
+    offsets = _place(example, height, width, random)
+    _move_joins(example, offsets)
+    return _sources(example, offsets)
+
+
+def _sources(example: Example, offsets: Indices) -> Indices:
+    """(h, w, 2) offsets to (h, w) flat indices into the example."""
+    rows, columns = example.features.shape[:2]
+    height, width = offsets.shape[:2]
+    y = (np.arange(height)[:, None] + offsets[..., 0]) % rows
+    x = (np.arange(width)[None, :] + offsets[..., 1]) % columns
+    return y * columns + x
+
+
+def _edges(length: int, longest: int) -> Indices:
+    """Cut a circle of `length` cells into nearly equal patches of at most `longest`."""
+    count = max(1 if length < 4 else 2, -(-length // longest))
+    return np.round(np.linspace(0, length, count + 1)).astype(np.int64)
+
+
+def _place(example: Example, height: int, width: int, random: np.random.Generator) -> Indices:
+    """Offsets (h, w, 2) of patches that fit their neighbours, placed row by row."""
+    rows, columns, depth = example.features.shape
+    # The plain features and their squared length: all that the sum of squared differences needs.
+    spectrum = np.fft.rfft2(example.features, axes=(0, 1))
+    power = np.fft.rfft2((example.features**2).sum(-1))
+    longest = min(PATCH, rows // 2, columns // 2)
+    ring = min(RING, longest // 2)
+    down, across = _edges(height, longest), _edges(width, longest)
+    offsets = np.zeros((height, width, 2), np.int64)
+    target = np.zeros((height, width, depth), np.float32)
+    filled = np.zeros((height, width), bool)
+    flat = example.features.reshape(-1, depth)
+    for top, bottom in zip(down[:-1], down[1:], strict=True):
+        for left, right in zip(across[:-1], across[1:], strict=True):
+            window = np.ix_(
+                np.arange(top - ring, min(bottom + ring, top - ring + height)) % height,
+                np.arange(left - ring, min(right + ring, left - ring + width)) % width,
+            )
+            mask = filled[window]
+            cost = _misfit(spectrum, power, target[window] * mask[..., None], mask, (rows, columns))
+            # cost[y, x]: the window's corner taken from the example's (y, x); as an offset, seen from the window.
+            _forbid(cost, offsets[window][mask], (top - ring, left - ring), example.seamless, mask.shape)
+            y, x = _draw(cost, random)
+            inside = np.ix_(np.arange(top, bottom), np.arange(left, right))
+            offsets[inside] = (y - (top - ring), x - (left - ring))
+            filled[inside] = True
+            source = _sources(example, offsets)[inside]
+            target[inside] = flat[source]
+    return offsets
+
+
+def _misfit(spectrum: NDArray[np.complexfloating], power: NDArray[np.complexfloating], known: Array, mask: NDArray[np.bool_], shape: tuple[int, int]) -> Array:  # fmt: skip
+    """Sum of squared differences of the known cells with the example, for each position of the window's corner."""
+    known_spectrum = np.fft.rfft2(known, s=shape, axes=(0, 1))
+    mask_spectrum = np.fft.rfft2(mask.astype(np.float32), s=shape)
+    product = np.conj(mask_spectrum) * power - 2 * (np.conj(known_spectrum) * spectrum).sum(-1)
+    misfit: Array = np.fft.irfft2(product, s=shape).astype(np.float32) + np.float32((known**2).sum())
+    return np.maximum(misfit, 0)
+
+
+def _forbid(cost: Array, neighbours: Indices, corner: tuple[int, int], seamless: bool, window: tuple[int, ...]) -> None:
+    """Rule out, in place, the neighbours' own continuations and what would leave an example that does not tile."""
+    rows, columns = cost.shape
+    taken = np.unique(neighbours.reshape(-1, 2), axis=0) + np.array(corner)
+    y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    for row, column in taken:
+        dy = np.abs((y - row + rows // 2) % rows - rows // 2)
+        dx = np.abs((x - column + columns // 2) % columns - columns // 2)
+        cost[np.maximum(dy, dx) < min(APART, rows // 4, columns // 4)] = np.inf
+    if not seamless:
+        cost[max(1, rows - window[0] + 1) :] = np.inf
+        cost[:, max(1, columns - window[1] + 1) :] = np.inf
+
+
+def _draw(cost: Array, random: np.random.Generator) -> tuple[int, int]:
+    """One of the positions that fit nearly as well as the best."""
+    best = float(cost.min())
+    if not np.isfinite(best):
+        best, cost = 0.0, np.zeros_like(cost)
+    good = np.flatnonzero(cost <= best * TOLERANCE + 1e-6)
+    y, x = divmod(int(good[random.integers(len(good))]), cost.shape[1])
+    return y, x
+
+
+def _move_joins(example: Example, offsets: Indices) -> None:
+    """Let cells at a join take a neighbour's offset, in place, wherever that fits their surroundings better."""
+    height, width = offsets.shape[:2]
+    rows, columns = example.features.shape[:2]
+    around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+    for turn in range(PASSES):
+        differs = np.zeros((height, width), bool)
+        for axis in (0, 1):
+            step = (offsets != np.roll(offsets, 1, axis)).any(-1)
+            differs |= step | np.roll(step, -1, axis)
+        y, x = np.nonzero(differs)
+        # Half the cells at a time, so that two neighbours never swap places.
+        half = (y + x) % 2 == turn % 2
+        y, x = y[half], x[half]
+        if not len(y):
+            return
+        places = [((y + dy) % height, (x + dx) % width) for dy, dx in around]
+        candidates = [offsets[y, x]] + [offsets[p] for p in places]
+        here = [example.features[(py + offsets[py, px, 0]) % rows, (px + offsets[py, px, 1]) % columns] for py, px in places]  # fmt: skip
+        costs = []
+        for offset in candidates:
+            cost = np.zeros(len(y), np.float32)
+            for (dy, dx), standing in zip(around, here, strict=True):
+                moved = example.features[(y + dy + offset[:, 0]) % rows, (x + dx + offset[:, 1]) % columns]
+                cost += ((moved - standing) ** 2).sum(-1)
+            costs.append(cost)
+        best = np.argmin(costs, axis=0)
+        offsets[y, x] = np.stack(candidates)[best, np.arange(len(y))]

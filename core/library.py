@@ -1,0 +1,127 @@
+"""The models that are there. Only their cards are read, never their weights, so listing is immediate."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import card as cards
+from . import families
+from .card import Card, Material
+from .errors import InputError, ModelError
+from .onnx_file import read_metadata
+
+BUNDLED = Path(__file__).parent / "models"
+VARIABLE = "TESSERA_MODELS"  # environment variable with more folders, separated as in PATH
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file that can be run."""
+
+    path: Path
+    card: Card
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file among the models that cannot be used, and the sentence that says why."""
+
+    path: Path
+    message: str
+
+
+class Library:
+    """Models of some folders. Earlier folders win: those of the caller, of `TESSERA_MODELS`, then the bundled ones."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        named = [Path(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+        self.folders = [*folders, *named, BUNDLED]
+        self._models: list[Model] | None = None
+        self._problems: list[Problem] = []
+
+    def refresh(self) -> None:
+        """Forget what was read; the folders are read anew when they are next asked about."""
+        self._models = None
+
+    def models(self) -> list[Model]:
+        """Every usable model, folder by folder, in the order of file names."""
+        if self._models is None:
+            self._models, self._problems = _scan(self.folders)
+        return list(self._models)
+
+    def problems(self) -> list[Problem]:
+        """Files that cannot be used; they do not hide the others."""
+        self.models()
+        return list(self._problems)
+
+    def materials(self) -> dict[str, Material]:
+        """Name -> what can be made, as told by the first model that makes it."""
+        found: dict[str, Material] = {}
+        for model in self.models():
+            for material in model.card.materials:
+                found.setdefault(material.name, material)
+        return found
+
+    def find(self, material: str, model: str | None = None) -> Model:
+        """The first model that makes `material`; see `makers`."""
+        return self.makers(material, model)[0]
+
+    def makers(self, material: str, model: str | None = None) -> list[Model]:
+        """Models that make `material`, at least one; only those called `model`, by card or file, if that is given.
+
+        `InputError` suggests the nearest names; `ModelError` when `model` is there but broken.
+        """
+        among = self.models() if model is None else self._called(model)
+        found = [m for m in among if any(made.name == material for made in m.card.materials)]
+        if not found:
+            names = [made.name for m in among for made in m.card.materials]
+            where = f" in the model '{model}'" if model else ""
+            raise InputError(self._missing(f"There is no material called '{material}'{where}", material, names))
+        return found
+
+    def _called(self, name: str) -> list[Model]:
+        found = [m for m in self.models() if name in (m.card.name, m.path.stem, m.path.name)]
+        if not found:
+            for problem in self.problems():
+                if name in (problem.path.stem, problem.path.name):
+                    raise ModelError(problem.message)
+            names = [m.card.name for m in self.models()]
+            raise InputError(self._missing(f"There is no model called '{name}'", name, names))
+        return found
+
+    def _missing(self, start: str, name: str, names: Iterable[str]) -> str:
+        if not self.models() and not self._problems:
+            places = ", ".join(str(folder) for folder in self.folders)
+            return f"{start}, as no models are installed; put .onnx files of Tessera into one of: {places}."
+        near = difflib.get_close_matches(name, sorted(set(names)), 3, 0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        broken = f", and {len(self._problems)} file(s) that cannot be used" if self._problems else ""
+        return f"{start}{hint} The command `list` shows all there are{broken}."
+
+
+def _scan(folders: Iterable[Path]) -> tuple[list[Model], list[Problem]]:
+    models, problems, seen = [], [], set()
+    known = families.names()
+    for path in (path for folder in folders for path in sorted(folder.glob("*.onnx"))):
+        if (real := path.resolve()) in seen:
+            continue
+        seen.add(real)
+        try:
+            models.append(Model(path, _card(path, known)))
+        except ModelError as error:
+            problems.append(Problem(path, str(error)))
+    return models, problems
+
+
+def _card(path: Path, known: Sequence[str]) -> Card:
+    text = read_metadata(path).get(cards.KEY)
+    if text is None:
+        raise ModelError(f"{path.name} has no card, so it is not a model of Tessera; move it out of {path.parent}.")
+    card = cards.parse(text, path.name)
+    if card.family not in known:
+        families.load(card.family, path.name)  # raises, in the words used wherever a family is unknown
+    return card

@@ -1,0 +1,57 @@
+"""Planes: how networks see maps, as one array of eight channels; and back to maps that agree with each other.
+
+In order: red, green, blue (sRGB-encoded), normal x, normal y (OpenGL, encoded n/2+1/2), roughness, ao, metallic, all
+in [0, 1]. There is no height: it is the surface whose slopes the normals are (core/relief.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import relief
+from .maps import Array, Maps
+from .torus import Tile
+
+PLANES = 8
+# Map -> its planes, and the neutral value of a map that is not there: flat, mid-rough, unoccluded, not a metal.
+PLACES = {"albedo": slice(0, 3), "normal": slice(3, 5), "roughness": slice(5, 6), "ao": slice(6, 7), "metallic": slice(7, 8)}  # fmt: skip
+NEUTRAL = {"albedo": 0.5, "normal": 0.5, "roughness": 0.5, "ao": 1.0, "metallic": 0.0}
+
+
+def from_maps(maps: Maps) -> tuple[Array, Array]:
+    """(planes (1, 8, H, W), known (1, 8, 1, 1)): missing maps are neutral and marked 0."""
+    width, height = maps.size
+    planes = np.empty((1, PLANES, height, width), np.float32)
+    known = np.zeros((1, PLANES, 1, 1), np.float32)
+    for name, place in PLACES.items():
+        if name in maps:
+            planes[0, place] = maps[name][..., : place.stop - place.start].transpose(2, 0, 1)
+            known[0, place] = 1
+        else:
+            planes[0, place] = NEUTRAL[name]
+    return planes, known
+
+
+class Surfaces:
+    """Collects tiles of planes, then turns them into maps; holds each pixel once so that 4096x4096 fits in memory."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.albedo = np.empty((height, width, 3), np.float32)
+        self.across = np.empty((height, width), np.float32)
+        self.down = np.empty((height, width), np.float32)
+        self.data = {name: np.empty((height, width, 1), np.float32) for name in ("roughness", "ao", "metallic")}
+
+    def put(self, tile: Tile, cell: int, planes: Array) -> None:
+        """Take in the planes (8, H, W) of a tile, whose cells cover `cell` pixels each."""
+        place = tile.rows(cell), tile.columns(cell)
+        np.clip(planes[:3].transpose(1, 2, 0), 0, 1, out=self.albedo[place])
+        self.across[place], self.down[place] = relief.slopes(planes[3], planes[4])
+        for name, data in self.data.items():
+            np.clip(planes[PLACES[name]].transpose(1, 2, 0), 0, 1, out=data[place])
+
+    def maps(self) -> Maps:
+        """All maps; the collected slopes are given up on the way."""
+        surface = relief.integrate(self.across, self.down)
+        del self.across, self.down
+        normal, height, depth = relief.encode(surface)
+        return Maps({"albedo": self.albedo, "normal": normal, "height": height, **self.data}, depth)

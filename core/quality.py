@@ -1,0 +1,215 @@
+"""The quality sheet of a material: seams, repetition, agreement of the maps and ranges, measured and not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ImageError
+from .folders import read_folder as read_folder
+from .maps import Array, Maps
+
+# A sound wrap line is a line like any other, so its figure is near 0.9 and seldom above 1. The tenth above 1 is for
+# rounding to 8 bits and for the one line in a hundred that is by its nature above the 99th percentile.
+SEAM_LIMIT = 1.1
+# Regular bricks and tiles resemble themselves one brick further on, at 0.5 to 0.9. Only copies of pixels come closer.
+REPETITION_LIMIT = 0.92
+# Degrees. Rounding both maps to 8 bits costs up to half a degree, a wrong normal map 10 and more...
+AGREEMENT_LIMIT = 5.0
+# ...but in a faint or one-directional relief (brushed metal) a wrong one costs only half its own mean tilt or more:
+# there the limit is a share of the tilt,
+AGREEMENT_SHARE = 0.35
+# though never less than what two maps that are flat but for rounding or JPEG differ by.
+AGREEMENT_FLOOR = 1.0
+# Rounding to 8 bits makes the mean length err by 0.002, JPEG by up to 0.01.
+UNIT_LIMIT = 0.015
+# A surface seen from above never faces down; a few pixels in ten thousand are noise.
+INWARD_LIMIT = 0.001
+# More black or white than this, as a share of the pixels, is detail that was cut off. Roughness, metallic and ao rest
+# at 0 or 1 by nature, and so they have no such limit.
+CLIPPED_LIMIT = {"albedo": 0.03, "height": 0.05}
+
+Grid = NDArray[np.floating[Any]]  # (H, W), one channel without its axis
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of one map."""
+
+    low: float  # least value, in [0, 1]
+    high: float  # greatest value
+    mean: float
+    zeros: float  # share of the pixels that are 0 in all channels
+    ones: float  # share of the pixels that are 1 in all channels
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What was measured; None where the maps needed are not there."""
+
+    size: tuple[int, int]  # (width, height) in pixels
+    seam: dict[str, tuple[float, float]]  # map -> roughness of the wrap line in x and in y; 1 is the roughest within
+    repetition: float | None  # how much the albedo resembles itself elsewhere, 0 to 1
+    agreement: float | None  # mean angle between the normal map and the normal of the height, degrees
+    tilt: float | None  # mean angle between the normal map and straight up, degrees
+    unit: float | None  # mean error of the length of the normals
+    inward: float | None  # share of the normals that point into the surface
+    ranges: dict[str, Range]  # map -> its values
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sheet as JSON-ready data, rounded to four places, with the failures in words."""
+        rounded: dict[str, Any] = _rounded(asdict(self))
+        return rounded | {"failures": self.failures()}
+
+    def failures(self) -> list[str]:
+        """One sentence for each limit that is passed; empty when the set is sound."""
+        return [*self._torus_failures(), *self._normal_failures(), *self._range_failures()]
+
+    def _torus_failures(self) -> list[str]:
+        found = []
+        for name, both in self.seam.items():
+            for axis, value in zip(("left and right", "top and bottom"), both, strict=True):
+                if value > SEAM_LIMIT:
+                    found.append(f"The {name} map has a seam between {axis}: {value:.2f}, limit {SEAM_LIMIT}.")
+        if self.repetition is not None and self.repetition > REPETITION_LIMIT:
+            found.append(f"The albedo repeats itself: {self.repetition:.2f}, limit {REPETITION_LIMIT}.")
+        return found
+
+    def _normal_failures(self) -> list[str]:
+        found = []
+        if self.agreement is not None and self.tilt is not None:
+            limit = float(np.clip(AGREEMENT_SHARE * self.tilt, AGREEMENT_FLOOR, AGREEMENT_LIMIT))
+            if self.agreement > limit:
+                found.append(f"Normal and height disagree by {self.agreement:.1f} degrees, limit {limit:.1f}.")
+        if self.unit is not None and self.unit > UNIT_LIMIT:
+            found.append(f"The normals are not of unit length: mean error {self.unit:.3f}, limit {UNIT_LIMIT}.")
+        if self.inward is not None and self.inward > INWARD_LIMIT:
+            found.append(f"{self.inward:.1%} of the normals point into the surface, limit {INWARD_LIMIT:.1%}.")
+        return found
+
+    def _range_failures(self) -> list[str]:
+        found = []
+        for name, limit in CLIPPED_LIMIT.items():
+            values = self.ranges.get(name)
+            if values is None or values.high - values.low == 0:  # one value throughout is flat, not cut off
+                continue
+            for word, share in (("0", values.zeros), ("1", values.ones)):
+                if share > limit:
+                    found.append(f"{share:.1%} of the {name} map is clipped to {word}, limit {limit:.0%}.")
+        return found
+
+
+def measure(maps: Maps) -> Sheet:
+    """Measure a set of maps of any size; `ImageError` when a map holds values that are not numbers."""
+    for name, image in maps.items():
+        if not np.isfinite(image).all():
+            raise ImageError(f"The {name} map contains values that are not numbers; make it again.")
+    normal = maps["normal"] * 2 - 1 if "normal" in maps else None
+    length = None if normal is None else np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))
+    return Sheet(
+        size=maps.size,
+        seam={name: (_seam(image, 1), _seam(image, 0)) for name, image in maps.items()},
+        repetition=_repetition(maps["albedo"] @ _LUMINANCE) if "albedo" in maps else None,
+        agreement=None if normal is None or "height" not in maps else _agreement(normal, maps["height"][..., 0]),
+        tilt=None if normal is None else _tilt(normal),
+        unit=None if length is None else float(np.abs(length - 1).mean()),
+        inward=None if normal is None else float((normal[..., 2] <= 0).mean()),
+        ranges={name: _range(image) for name, image in maps.items()},
+    )
+
+
+def _seam(image: Array, axis: int) -> float:
+    """Mean step across the wrap over the 99th percentile of the steps between neighbouring lines within.
+
+    `image` is `(H, W, C)`. 0 when nothing changes anywhere.
+    """
+    others = (1 - axis, 2)
+    inside = np.abs(np.diff(image, axis=axis)).mean(axis=others)
+    wrap = np.abs(image.take(0, axis) - image.take(-1, axis)).mean()
+    usual = np.percentile(inside, 99) if inside.size else 0.0
+    floor = 1e-4  # a step of a fortieth of an 8-bit level, so that a seam in a flat picture is large and yet finite
+    return float(wrap / max(usual, floor))
+
+
+def _repetition(luminance: Grid) -> float:
+    """Highest normalised autocorrelation on the torus away from the origin, by the Wiener-Khinchin theorem.
+
+    `luminance` is `(H, W)`. Broad shading is taken out first, since it correlates with itself at every distance.
+    """
+    grey = _reduced(luminance, 512)
+    height, width = grey.shape
+    rows, columns = np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width
+    power = np.abs(np.fft.rfft2(grey)) ** 2
+    power *= 1 - np.exp(-(rows**2 + columns**2) / 32)  # high-pass: half at about five periods a side
+    correlation = np.fft.irfft2(power, s=grey.shape)
+    if correlation[0, 0] <= 1e-9 * grey.size:
+        return 0.0
+    far = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
+    away = far >= max(4.0, 0.06 * min(height, width))
+    return float(np.clip((correlation[away] / correlation[0, 0]).max(initial=0), 0, 1))
+
+
+def _reduced(image: Grid, most: int) -> Grid:
+    """Mean over whole blocks, so that no side is much longer than `most`; the torus is kept only by exact division."""
+    for axis in (0, 1):
+        while image.shape[axis] > most and image.shape[axis] % 2 == 0:
+            pairs = [image.take(range(start, image.shape[axis], 2), axis) for start in (0, 1)]
+            image = (pairs[0] + pairs[1]) / 2
+    return image
+
+
+def _agreement(normal: Array, height: Grid) -> float:
+    """Mean angle in degrees between the normal map and the normal of the height at the best-fitting relief.
+
+    `normal` is `(H, W, 3)` in [-1, 1], `height` `(H, W)`. A normal is (-dz/dx, -dz/dy, 1) with y up, and rows count
+    down, so the green channel is +dz/drow. Both are compared as slopes, smoothed alike: smoothing commutes with
+    differences, so it takes rounding away and leaves true agreement exact.
+    """
+    steep = np.maximum(normal[..., 2], 0.1)
+    passes = 4 if _is_eight_bit(height) else 1
+    given = [_smoothed(slope, passes) for slope in (-normal[..., 0] / steep, normal[..., 1] / steep)]
+    even = _smoothed(height, passes)
+    made = [(np.roll(even, -1, axis) - np.roll(even, 1, axis)) / 2 for axis in (1, 0)]
+    energy = sum(float((slope**2).mean()) for slope in made)
+    fit = sum(float((a * b).mean()) for a, b in zip(given, made, strict=True))
+    relief = max(fit, 0.0) / energy if energy > 1e-14 else 0.0
+    dot = given[0] * (relief * made[0]) + given[1] * (relief * made[1]) + 1
+    squares = (given[0] ** 2 + given[1] ** 2 + 1) * (relief**2 * (made[0] ** 2 + made[1] ** 2) + 1)
+    return float(np.degrees(np.arccos(np.clip(dot / np.sqrt(squares), -1, 1))).mean())
+
+
+def _smoothed(image: Grid, passes: int) -> Grid:
+    """Blur on the torus with the binomial kernel (1, 2, 1) / 4 in both axes, `passes` times."""
+    for _ in range(passes):
+        for axis in (0, 1):
+            image = (np.roll(image, 1, axis) + np.roll(image, -1, axis)) / 4 + image / 2
+    return image
+
+
+def _is_eight_bit(image: Grid) -> bool:
+    levels = image[:64] * 255  # a strip is enough to tell
+    return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
+
+
+def _tilt(normal: Array) -> float:
+    flat = np.hypot(normal[..., 0], normal[..., 1])
+    return float(np.degrees(np.arctan2(flat, normal[..., 2])).mean())
+
+
+def _range(image: Array) -> Range:
+    planes = [image[..., channel] for channel in range(image.shape[2])]  # much faster than `all` over the last axis
+    zeros, ones = (np.logical_and.reduce([plane == value for plane in planes]).mean() for value in (0, 1))
+    return Range(float(image.min()), float(image.max()), float(image.mean()), float(zeros), float(ones))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,187 @@
+"""Open models: ONNX Runtime, on a GPU where there is one. The only file that imports it, when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Cancelled, ModelError, ProviderError, ResourceError
+from .onnx_file import read_tensor
+
+if TYPE_CHECKING:
+    from .families import Family
+    from .library import Model
+
+Provider = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# The default search tries every algorithm for each new shape, which takes seconds.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+_INSTALL_CUDA = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
+
+
+class Session:
+    """A model ready to run: a `families.Runner`."""
+
+    def __init__(self, owner: Sessions, path: Path, inner: Any, why_not_cuda: str) -> None:
+        self.path = path
+        self.stamp = path.stat().st_mtime_ns
+        self.provider: str = inner.get_providers()[0]  # what really runs
+        self.why_not_cuda = why_not_cuda  # a sentence, or "" when CUDA runs or was not asked for
+        self._owner, self._inner = owner, inner
+        self._tensors: dict[str, NDArray[Any]] = {}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Run the graph: input name -> array, to the outputs in the graph's order, as finite float32.
+
+        `Cancelled` when `Sessions.cancel` was called, `ResourceError` when memory ran out.
+        """
+        options = self._owner._begin()
+        try:
+            results = self._inner.run(None, dict(feeds), options)
+        except Exception as error:
+            raise self._failure(error) from None
+        finally:
+            self._owner._end()
+        outputs = [np.asarray(result, dtype=np.float32) for result in results]
+        for output in outputs:
+            # Minimum and maximum carry NaN along and need no copy.
+            if output.size and not (np.isfinite(output.min()) and np.isfinite(output.max())):
+                raise ModelError(
+                    f"{self.path.name} made numbers that are not finite on {self.provider}; run it on 'cpu'."
+                )
+        return outputs
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """A constant stored in the model file under `name`, read-only; `ModelError` when it is not there."""
+        if name not in self._tensors:
+            self._tensors[name] = read_tensor(self.path, name)
+        return self._tensors[name]
+
+    def _failure(self, error: Exception) -> Exception:
+        text = str(error).lower()
+        if self._owner.cancelled:
+            return Cancelled("The work was stopped; nothing was written.")
+        if isinstance(error, MemoryError) or "alloc" in text or "memory" in text:
+            where = f"{self.path.name} ran on {self.provider}"
+            return ResourceError(f"Memory ran out while {where}; ask for a smaller size, or close other programs.")
+        return ModelError(f"{self.path.name} could not be run: {_first_line(error)}; export the model again.")
+
+
+class Sessions:
+    """Opens models on first use and keeps them. One thread works; any thread may cancel."""
+
+    def __init__(self, provider: Provider = "auto", threads: int | None = None) -> None:
+        self.provider, self.threads = provider, threads  # threads: None for one on each core
+        self.cancelled = False
+        self._open: dict[Path, Session] = {}
+        self._running: Any = None
+        self._lock = threading.Lock()
+
+    def open(self, model: Model, family: Family) -> Session:
+        """The open session of a model, checked against what its family needs.
+
+        Begins new work: an earlier `cancel` is forgotten. `ModelError` for a broken graph, `ProviderError` when
+        the device asked for, or ONNX Runtime itself, is missing.
+        """
+        self.cancelled = False
+        session = self._open.get(model.path)
+        if session is None or session.stamp != model.path.stat().st_mtime_ns:
+            session = self._start(model.path)
+            _check("input", model.path, session._inner.get_inputs(), family.INPUTS)
+            _check("output", model.path, session._inner.get_outputs(), family.OUTPUTS)
+            self._open[model.path] = session
+        return session
+
+    def release(self) -> None:
+        """Close every session and give its memory back."""
+        self._open.clear()
+
+    def cancel(self) -> None:
+        """End the work that runs now, from any thread: its `run` raises `Cancelled` after the current node."""
+        with self._lock:
+            self.cancelled = True
+            if self._running is not None:
+                self._running.terminate = True
+
+    def _begin(self) -> Any:
+        options = _runtime().RunOptions()
+        options.log_severity_level = 4
+        with self._lock:
+            if self.cancelled:
+                raise Cancelled("The work was stopped; nothing was written.")
+            self._running = options
+        return options
+
+    def _end(self) -> None:
+        with self._lock:
+            self._running = None
+
+    def _start(self, path: Path) -> Session:
+        runtime = _runtime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # failures are told by our own sentences
+        options.intra_op_num_threads = self.threads or 0
+        why = ""
+        if self.provider != "cpu":
+            inner, why = _on_cuda(runtime, path, options)
+            if inner is not None:
+                return Session(self, path, inner, "")
+            if self.provider == "cuda":
+                raise ProviderError(f"CUDA was asked for but cannot be used: {why}")
+        try:
+            inner = runtime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
+        except MemoryError:
+            raise ResourceError(f"Memory ran out while {path.name} was opened; close other programs.") from None
+        except Exception as error:  # ONNX Runtime has a class for each failure, and no common one
+            raise ModelError(f"{path.name} cannot be opened: {_first_line(error)}; export the model again.") from None
+        return Session(self, path, inner, why)
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        why = _first_line(error)
+        raise ProviderError(
+            f"ONNX Runtime cannot be loaded ({why}); install it with: pip install onnxruntime"
+        ) from None
+    onnxruntime.set_default_logger_severity(4)  # it would report a missing CUDA library on stderr
+    return onnxruntime
+
+
+def _on_cuda(runtime: Any, path: Path, options: Any) -> tuple[Any, str]:
+    """The session on CUDA and "", or None and the sentence that says why not."""
+    if CUDA not in runtime.get_available_providers():
+        return None, f"this ONNX Runtime is built without CUDA; {_INSTALL_CUDA}."
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()  # finds the CUDA libraries that pip installed
+    try:
+        inner = runtime.InferenceSession(
+            str(path), options, providers=[(CUDA, _CUDA_OPTIONS), CPU], enable_fallback=0
+        )  # an operator that CUDA lacks runs on the CPU
+    except Exception as error:
+        return None, f"{_first_line(error)}; {_INSTALL_CUDA}, and check the driver with nvidia-smi."
+    if inner.get_providers()[0] != CUDA:
+        return None, f"its libraries or an NVIDIA driver are missing; {_INSTALL_CUDA}, and check it with nvidia-smi."
+    return inner, ""
+
+
+def _check(kind: str, path: Path, found: Any, needed: Mapping[str, int]) -> None:
+    axes = {value.name: len(value.shape) for value in found}
+    for name, count in needed.items():
+        if name not in axes:
+            raise ModelError(f"{path.name} has no {kind} '{name}', which its family needs; export the model again.")
+        if axes[name] != count:
+            found_axes = f"The {kind} '{name}' of {path.name} has {axes[name]} axes"
+            raise ModelError(f"{found_axes} where its family needs {count}; export the model again.")
+
+
+def _first_line(error: Exception) -> str:
+    """The start of a library's message, fit to stand inside a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".:; ")[:200]

@@ -1,0 +1,102 @@
+"""Write an ONNX model file: graph from PyTorch, proven equal to it, weights in half precision, card inside.
+
+The proof comes first and in float32: what is stored afterwards differs by rounding to half precision only, and
+by how much is measured too and written into the card.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from core.card import KEY, Card, parse
+
+LARGEST_DIFFERENCE = 1e-4  # between PyTorch and ONNX Runtime, float32
+OPSET = 18
+SMALL = 64  # tensors with fewer numbers stay in float32: biases, shapes
+
+Feeds = Mapping[str, torch.Tensor]
+
+
+class NotEqualError(Exception):
+    """The exported graph does not compute what the network computes."""
+
+
+def export_graph(network: nn.Module, samples: Sequence[Feeds], outputs: Sequence[str], free: Mapping[str, Mapping[int, str]]) -> onnx.ModelProto:  # fmt: skip
+    """Export a network and prove it on every sample, at least two of different sizes.
+
+    `samples` are inputs by name in the order of `forward`; `free` names the axes that may change size.
+    """
+    network = network.eval()
+    first = samples[0]
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, tuple(first.values()), buffer, input_names=list(first), output_names=list(outputs), dynamic_axes={k: dict(v) for k, v in free.items()}, opset_version=OPSET, dynamo=False)  # fmt: skip
+    model = onnx.load_from_string(buffer.getvalue())
+    onnx.checker.check_model(model)
+    difference = max(compare(network, model, feeds) for feeds in samples)
+    if difference > LARGEST_DIFFERENCE:
+        raise NotEqualError(f"ONNX Runtime and PyTorch differ by {difference:.2e}, more than {LARGEST_DIFFERENCE:.0e}.")
+    return model
+
+
+@torch.no_grad()
+def compare(network: nn.Module, model: onnx.ModelProto, feeds: Feeds) -> float:
+    """Largest absolute difference between the outputs of a network and of its graph."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    made = session.run(None, {name: tensor.numpy() for name, tensor in feeds.items()})
+    expected = network(*feeds.values())
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    return max(float(np.abs(m - e.numpy()).max()) for m, e in zip(made, expected, strict=True))
+
+
+def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large float32 constants in half precision, each followed by a cast back; ONNX Runtime folds the casts."""
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    casts = []
+    for tensor in small.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size >= SMALL:
+            name = tensor.name
+            stored = numpy_helper.from_array(array.astype(np.float16), f"{name}_half" if name != "memory" else name)
+            used = name if name != "memory" else f"{name}_float"
+            tensor.CopyFrom(stored)
+            casts.append(helper.make_node("Cast", [stored.name], [used], to=TensorProto.FLOAT))
+    for node in small.graph.node:
+        node.input[:] = ["memory_float" if name == "memory" else name for name in node.input]
+    nodes = [*casts, *small.graph.node]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    onnx.checker.check_model(small)
+    return small
+
+
+def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
+    """Write the model with its card, to a temporary name first."""
+    parse(card.to_json(), path.name)  # what we could not read back, we do not write
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, card.to_json()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(model.SerializeToString())
+    os.replace(temporary, path)
+
+
+def run(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Run a graph once on the CPU."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, dict(feeds)))
