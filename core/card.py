@@ -84,7 +84,10 @@ def parse(text: str, source: str) -> Card:
         raise ModelError(f"The card in {source} is not a JSON object; export the model again.")
     schema = raw.get("schema")
     if schema != SCHEMA:
-        raise ModelError(f"The card in {source} has schema {schema!r}, this version reads {SCHEMA}; update Tessera or export the model again.")  # fmt: skip
+        raise ModelError(
+            f"The card in {source} has schema {schema!r} and this version reads {SCHEMA}; "
+            "update Tessera or export the model again."
+        )
     get = _Reader(raw, source)
     maps = tuple(get.items("maps", str))
     unknown = [name for name in maps if name not in CHANNELS]
@@ -111,7 +114,12 @@ def parse(text: str, source: str) -> Card:
 
 def _material(raw: dict[str, Any], source: str) -> Material:
     get = _Reader(raw, source, "materials.")
-    material = Material(get.value("name", str), get.value("category", str), float(get.value("metres", (int, float))), get.value("pixels", int))  # fmt: skip
+    material = Material(
+        get.value("name", str),
+        get.value("category", str),
+        float(get.value("metres", (int, float))),
+        get.value("pixels", int),
+    )
     # The name becomes a file name.
     if not material.name.replace("_", "").replace("-", "").isalnum() or not material.name.isascii():
         raise get.error("name", "letters, digits, - and _ only")
@@ -127,7 +135,9 @@ class _Reader:
         self.raw, self.source, self.prefix = raw, source, prefix
 
     def error(self, key: str, expected: str) -> ModelError:
-        return ModelError(f"The card in {self.source} is broken: '{self.prefix}{key}' must be {expected}; export the model again.")  # fmt: skip
+        return ModelError(
+            f"The card in {self.source} is broken: '{self.prefix}{key}' must be {expected}; export the model again."
+        )
 
     def value(self, key: str, kind: Any) -> Any:
         value = self.raw.get(key)

@@ -9,6 +9,7 @@ stands, among all positions of the example at once (correlation by FFT). The joi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,17 @@ def quilt(example: Example, height: int, width: int, random: np.random.Generator
     """
     offsets = _place(example, height, width, random)
     _move_joins(example, offsets)
-    return _sources(example, offsets)
+    return _calm_edges(example, _sources(example, offsets))
+
+
+def _calm_edges(example: Example, sources: Indices) -> Indices:
+    """Roll a layout so that its edges lie where least happens: a torus has no corner, but a picture has."""
+    laid = example.features.reshape(-1, example.features.shape[-1])[sources]
+    for axis in (0, 1):
+        steps = ((laid - np.roll(laid, 1, axis)) ** 2).sum(-1).mean(1 - axis)
+        calmest = -int(np.argmin(steps))
+        laid, sources = np.roll(laid, calmest, axis), np.roll(sources, calmest, axis)
+    return sources
 
 
 def _sources(example: Example, offsets: Indices) -> Indices:
@@ -48,7 +59,8 @@ def _sources(example: Example, offsets: Indices) -> Indices:
     height, width = offsets.shape[:2]
     y = (np.arange(height)[:, None] + offsets[..., 0]) % rows
     x = (np.arange(width)[None, :] + offsets[..., 1]) % columns
-    return y * columns + x
+    sources: Indices = y * columns + x
+    return sources
 
 
 def _edges(length: int, longest: int) -> Indices:
@@ -69,27 +81,32 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
     offsets = np.zeros((height, width, 2), np.int64)
     target = np.zeros((height, width, depth), np.float32)
     filled = np.zeros((height, width), bool)
-    flat = example.features.reshape(-1, depth)
-    for top, bottom in zip(down[:-1], down[1:], strict=True):
-        for left, right in zip(across[:-1], across[1:], strict=True):
+    for top, bottom in pairwise(down):
+        for left, right in pairwise(across):
+            corner = np.array([top - ring, left - ring])
             window = np.ix_(
                 np.arange(top - ring, min(bottom + ring, top - ring + height)) % height,
                 np.arange(left - ring, min(right + ring, left - ring + width)) % width,
             )
             mask = filled[window]
-            cost = _misfit(spectrum, power, target[window] * mask[..., None], mask, (rows, columns))
-            # cost[y, x]: the window's corner taken from the example's (y, x); as an offset, seen from the window.
-            _forbid(cost, offsets[window][mask], (top - ring, left - ring), example.seamless, mask.shape)
-            y, x = _draw(cost, random)
-            inside = np.ix_(np.arange(top, bottom), np.arange(left, right))
-            offsets[inside] = (y - (top - ring), x - (left - ring))
-            filled[inside] = True
-            source = _sources(example, offsets)[inside]
-            target[inside] = flat[source]
+            # cost[y, x]: the window's corner taken from the example's (y, x).
+            cost = _misfit(spectrum, power, target[window], mask, (rows, columns))
+            _forbid(cost, offsets[window][mask] + corner, example.seamless, mask.shape)
+            offset = np.array(_draw(cost, random)) - corner
+            source = np.ix_((np.arange(top, bottom) + offset[0]) % rows, (np.arange(left, right) + offset[1]) % columns)
+            offsets[top:bottom, left:right] = offset
+            filled[top:bottom, left:right] = True
+            target[top:bottom, left:right] = example.features[source]
     return offsets
 
 
-def _misfit(spectrum: NDArray[np.complexfloating], power: NDArray[np.complexfloating], known: Array, mask: NDArray[np.bool_], shape: tuple[int, int]) -> Array:  # fmt: skip
+def _misfit(
+    spectrum: NDArray[np.complexfloating],
+    power: NDArray[np.complexfloating],
+    known: Array,
+    mask: NDArray[np.bool_],
+    shape: tuple[int, int],
+) -> Array:
     """Sum of squared differences of the known cells with the example, for each position of the window's corner."""
     known_spectrum = np.fft.rfft2(known, s=shape, axes=(0, 1))
     mask_spectrum = np.fft.rfft2(mask.astype(np.float32), s=shape)
@@ -98,15 +115,14 @@ def _misfit(spectrum: NDArray[np.complexfloating], power: NDArray[np.complexfloa
     return np.maximum(misfit, 0)
 
 
-def _forbid(cost: Array, neighbours: Indices, corner: tuple[int, int], seamless: bool, window: tuple[int, ...]) -> None:
+def _forbid(cost: Array, continuations: Indices, seamless: bool, window: tuple[int, ...]) -> None:
     """Rule out, in place, the neighbours' own continuations and what would leave an example that does not tile."""
     rows, columns = cost.shape
-    taken = np.unique(neighbours.reshape(-1, 2), axis=0) + np.array(corner)
-    y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
-    for row, column in taken:
-        dy = np.abs((y - row + rows // 2) % rows - rows // 2)
-        dx = np.abs((x - column + columns // 2) % columns - columns // 2)
-        cost[np.maximum(dy, dx) < min(APART, rows // 4, columns // 4)] = np.inf
+    reach = min(APART, rows // 4, columns // 4)
+    near = np.arange(1 - reach, reach)
+    for place in np.unique(continuations[:, 0] % rows * columns + continuations[:, 1] % columns):
+        row, column = divmod(int(place), columns)
+        cost[np.ix_((row + near) % rows, (column + near) % columns)] = np.inf
     if not seamless:
         cost[max(1, rows - window[0] + 1) :] = np.inf
         cost[:, max(1, columns - window[1] + 1) :] = np.inf
@@ -140,7 +156,9 @@ def _move_joins(example: Example, offsets: Indices) -> None:
             return
         places = [((y + dy) % height, (x + dx) % width) for dy, dx in around]
         candidates = [offsets[y, x]] + [offsets[p] for p in places]
-        here = [example.features[(py + offsets[py, px, 0]) % rows, (px + offsets[py, px, 1]) % columns] for py, px in places]  # fmt: skip
+        here = [
+            example.features[(py + offsets[py, px, 0]) % rows, (px + offsets[py, px, 1]) % columns] for py, px in places
+        ]
         costs = []
         for offset in candidates:
             cost = np.zeros(len(y), np.float32)

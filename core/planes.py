@@ -14,7 +14,13 @@ from .torus import Tile
 
 PLANES = 8
 # Map -> its planes, and the neutral value of a map that is not there: flat, mid-rough, unoccluded, not a metal.
-PLACES = {"albedo": slice(0, 3), "normal": slice(3, 5), "roughness": slice(5, 6), "ao": slice(6, 7), "metallic": slice(7, 8)}  # fmt: skip
+PLACES = {
+    "albedo": slice(0, 3),
+    "normal": slice(3, 5),
+    "roughness": slice(5, 6),
+    "ao": slice(6, 7),
+    "metallic": slice(7, 8),
+}
 NEUTRAL = {"albedo": 0.5, "normal": 0.5, "roughness": 0.5, "ao": 1.0, "metallic": 0.0}
 
 

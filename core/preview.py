@@ -130,7 +130,8 @@ def _meet(x: Floats, y: Floats, texture: _Texture) -> tuple[Floats, NDArray[np.b
     for _ in range(3 if texture.relief else 1):  # each time the ball is as large as the relief where it was last met
         depth = np.sqrt(np.maximum(radius**2 - across, 0))
         where = unit(np.stack([x, y, depth]))
-        radius = 1 + texture.height[_nearest(*_plane(where), texture)]
+        lower = 0.35 + 0.65 * where[2]  # towards the outline, where rays graze and a few steps do not find the surface
+        radius = 1 + texture.height[_nearest(*_plane(where), texture)] * lower
     return where, across < radius**2
 
 

@@ -13,7 +13,9 @@ from .folders import read_folder as read_folder
 from .maps import Array, Maps
 
 # A sound wrap line is a line like any other, so its figure is near 0.9 and seldom above 1. The tenth above 1 is for
-# rounding to 8 bits and for the one line in a hundred that is by its nature above the 99th percentile.
+# rounding to 8 bits and for the one line in a hundred that is above the 99th percentile by its nature. In 27 materials
+# cut to tile by their makers, 1.1 % of the lines are above 1.0 and 0.1 % above 1.1; of crops that do not tile, 93 % and
+# 89 % are. JPEG itself makes seams of up to 1.6, as its blocks end at the wrap.
 SEAM_LIMIT = 1.1
 # Regular bricks and tiles resemble themselves one brick further on, at 0.5 to 0.9. Only copies of pixels come closer.
 REPETITION_LIMIT = 0.92

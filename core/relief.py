@@ -61,4 +61,3 @@ def encode(surface: Array) -> tuple[Array, Array, float]:
     normal *= 0.5 / np.sqrt((normal**2).sum(-1, keepdims=True))
     normal += 0.5
     return normal, height[..., None].astype(np.float32), relief
-

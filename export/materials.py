@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,18 +21,40 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 # Word of the file name -> what the picture holds. "arm" packs AO, roughness and metalness in R, G, B.
 WORDS = {
-    "color": "albedo", "col": "albedo", "albedo": "albedo", "diff": "albedo", "diffuse": "albedo", "basecolor": "albedo",
-    "normal": "normal_gl", "normalgl": "normal_gl", "nor": "normal_gl", "norm": "normal_gl", "normaldx": "normal_dx",
-    "roughness": "roughness", "rough": "roughness",
-    "height": "height", "displacement": "height", "disp": "height",
-    "ao": "ao", "ambientocclusion": "ao", "occ": "ao",
-    "metal": "metallic", "metalness": "metallic", "metallic": "metallic",
+    "color": "albedo",
+    "col": "albedo",
+    "albedo": "albedo",
+    "diff": "albedo",
+    "diffuse": "albedo",
+    "basecolor": "albedo",
+    "normal": "normal_gl",
+    "normalgl": "normal_gl",
+    "nor": "normal_gl",
+    "norm": "normal_gl",
+    "normaldx": "normal_dx",
+    "roughness": "roughness",
+    "rough": "roughness",
+    "height": "height",
+    "displacement": "height",
+    "disp": "height",
+    "ao": "ao",
+    "ambientocclusion": "ao",
+    "occ": "ao",
+    "metal": "metallic",
+    "metalness": "metallic",
+    "metallic": "metallic",
     "arm": "arm",
-}  # fmt: skip
+}
 
 # Order of the planes in a loaded material, and which of them each source map fills.
 PLANES = ("red", "green", "blue", "normal_x", "normal_y", "roughness", "ao", "metallic")
-PLANES_OF = {"albedo": slice(0, 3), "normal": slice(3, 5), "roughness": slice(5, 6), "ao": slice(6, 7), "metallic": slice(7, 8)}  # fmt: skip
+PLANES_OF = {
+    "albedo": slice(0, 3),
+    "normal": slice(3, 5),
+    "roughness": slice(5, 6),
+    "ao": slice(6, 7),
+    "metallic": slice(7, 8),
+}
 # What a missing plane is filled with: flat, mid-rough, unoccluded, not a metal.
 NEUTRAL = (0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 0.0)
 # Categories whose materials may be metals; the others are known to be dielectric without a map.
@@ -139,7 +161,8 @@ class Crops:
 
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """`(B, 8, size, size)` float in [0, 1] and `(B, 8, 1, 1)` float, 1 where the plane is known."""
-        crops, known = [], []
+        crops: list[NDArray[np.uint8]] = []
+        known: list[NDArray[np.bool_]] = []
         while len(crops) < count:
             materials = self.scales[int(self.random.random() < self.full_share)]
             material = materials[self.random.integers(len(materials))]
@@ -185,14 +208,10 @@ def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def _read(path: Path, size: tuple[int, int], mode: str) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
+    with Image.open(path) as opened:
+        image: Image.Image = opened
         if image.mode.startswith("I"):  # 16-bit grey, which convert("L") would clip rather than scale
             wide = np.asarray(image, np.float32)
             image = Image.fromarray((wide / 257).astype(np.uint8))
         pixels = np.asarray(image.convert(mode).resize(size, Image.Resampling.BOX))
     return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))
-
-
-def iterate_names(files: Sequence[MaterialFiles]) -> Iterator[str]:
-    """The names of some materials, in order."""
-    return (f.name for f in files)

@@ -6,8 +6,8 @@ by how much is measured too and written into the card.
 
 from __future__ import annotations
 
-import io
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,18 +34,29 @@ class NotEqualError(Exception):
     """The exported graph does not compute what the network computes."""
 
 
-def export_graph(network: nn.Module, samples: Sequence[Feeds], outputs: Sequence[str], free: Mapping[str, Mapping[int, str]]) -> onnx.ModelProto:  # fmt: skip
+def export_graph(
+    network: nn.Module, samples: Sequence[Feeds], outputs: Sequence[str], free: Mapping[str, Mapping[int, str]]
+) -> onnx.ModelProto:
     """Export a network and prove it on every sample, at least two of different sizes.
 
     `samples` are inputs by name in the order of `forward`; `free` names the axes that may change size.
     """
     network = network.eval()
     first = samples[0]
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network, tuple(first.values()), buffer, input_names=list(first), output_names=list(outputs), dynamic_axes={k: dict(v) for k, v in free.items()}, opset_version=OPSET, dynamo=False)  # fmt: skip
-    model = onnx.load_from_string(buffer.getvalue())
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter is old, not wrong: the proof below decides
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            network,
+            tuple(first.values()),
+            path,
+            input_names=list(first),
+            output_names=list(outputs),
+            dynamic_axes={k: dict(v) for k, v in free.items()},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(path)
     onnx.checker.check_model(model)
     difference = max(compare(network, model, feeds) for feeds in samples)
     if difference > LARGEST_DIFFERENCE:

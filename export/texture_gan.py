@@ -5,7 +5,7 @@
     python -m export.texture_gan train --data MY_PHOTOS --atlas "" …                    # every material of a folder
 
 Training from pure noise takes days of a CPU. This GAN starts nearer: each material is a *memory*, a small torus of
-codes (12 numbers for 8x8 pixels) that an encoder learns together with the generator. A new texture is a new layout
+codes (20 numbers for 8x8 pixels) that an encoder learns together with the generator. A new texture is a new layout
 of those codes (core/layout.py) plus noise; the generator turns it into a latent of the codec, heals the joins, and the
 codec's decoder makes all maps of it. The discriminator sees latents of photos against latents of new layouts
 (hinge loss, Lim and Ye 2017; spectral norm, Miyato et al. 2018; material projected in, Miyato and Koyama 2018).
@@ -17,7 +17,7 @@ import argparse
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class Settings:
     codec: str  # run of the codec
     atlas: str = str(ATLAS)  # names and sources of the materials; "" takes every material of the folder
     longest: int = 512  # photos are reduced to this many pixels on their longer side
-    code: int = 12  # channels of a code
+    code: int = 20  # channels of a code
     sigma: float = 0.2  # standard deviation of the noise on a code
     width: int = 128  # channels of the generator at the codes' resolution; half of it at the latent's
     judge_width: int = 64  # channels of the discriminator's first layer
@@ -93,7 +93,7 @@ class Mixer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Whitened latent -> codes."""
+    """Scaled latent -> codes."""
 
     def __init__(self, code: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Encoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """Codes -> whitened latent. Receptive field: five codes to each side."""
+    """Codes -> scaled latent. Receptive field: five codes to each side."""
 
     def __init__(self, code: int, width: int) -> None:
         super().__init__()
@@ -126,11 +126,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Whitened latent and material -> how real each patch of about 80 pixels looks."""
+    """Scaled latent and material -> how real each patch of about 80 pixels looks."""
 
     def __init__(self, width: int, materials: int) -> None:
         super().__init__()
-        sizes = [(vae.LATENT, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 1), (2 * width, 2 * width, 2), (2 * width, 2 * width, 1)]  # fmt: skip
+        sizes = [
+            (vae.LATENT, width, 1),
+            (width, 2 * width, 2),
+            (2 * width, 2 * width, 1),
+            (2 * width, 2 * width, 2),
+            (2 * width, 2 * width, 1),
+        ]
         self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(i, o, 3, stride, 1)) for i, o, stride in sizes)
         self.leave = spectral_norm(nn.Conv2d(2 * width, 1, 1))
         self.material = nn.Embedding(materials, 2 * width)
@@ -145,14 +151,17 @@ class Discriminator(nn.Module):
 
 
 class Bank:
-    """All materials as whitened latents, with the layouts that training draws from."""
+    """All materials as scaled latents, with the layouts that training draws from."""
 
     def __init__(self, entries: Sequence[Entry], loaded: Sequence[photos.Material], codec: vae.Codec) -> None:
         self.entries = entries
         latents = [encode(codec, material) for material in loaded]
         every = torch.cat([z.flatten(1) for z in latents], 1)
-        self.mean, self.std = every.mean(1)[:, None, None], every.std(1)[:, None, None]
-        self.latents = [(z - self.mean) / self.std for z in latents]
+        self.mean = every.mean(1)[:, None, None]
+        # Channels count by how much they move the pictures: unit variance would spend the codes on invisible ones.
+        self.scale = 1 / sensitivity(codec.decoder, latents)[:, None, None]
+        self.scale *= ((every - self.mean[:, 0]) / self.scale[:, 0]).std()
+        self.latents = [(z - self.mean) / self.scale for z in latents]
         self.seamless = [m.seamless for m in loaded]
         self.layouts: list[list[Indices]] = []
 
@@ -174,6 +183,19 @@ class Bank:
         """A crop of `size` x `size` codes of a layout that wraps around."""
         y, x = (random.integers(side) + np.arange(size) for side in layout.shape)
         return layout[np.ix_(y % layout.shape[0], x % layout.shape[1])]
+
+
+@torch.no_grad()
+def sensitivity(decoder: vae.Decoder, latents: Sequence[Tensor]) -> Tensor:
+    """(16,) how much the planes change (weighted as in the codec's loss) where one latent channel does."""
+    sample = torch.stack([z[:, :32, :32] for z in latents[::4]])
+    before, weight = decoder(sample), torch.tensor(vae.WEIGHTS)[None, :, None, None]
+    changes = []
+    for channel in range(vae.LATENT):
+        moved = sample.clone()
+        moved[:, channel] += 0.3
+        changes.append((((decoder(moved) - before) * weight) ** 2).mean().sqrt())
+    return torch.stack(changes)
 
 
 def encode(codec: vae.Codec, material: photos.Material) -> Tensor:
@@ -245,17 +267,8 @@ class Gan(nn.Module):
     @torch.no_grad()
     def start_linear(self, cells: Tensor) -> None:
         """Begin as the principal components of the cells (n, 16*4), like the codec (see `vae.Codec.start_linear`)."""
-        centre = cells.mean(0)
-        scale, directions = torch.linalg.eigh(torch.cov((cells - centre).T))
-        code = self.encoder.linear.out_channels
-        scale, directions = scale[-code:].sqrt(), directions[:, -code:]
-        self.encoder.linear.weight.copy_((directions / scale).T[:, :, None, None])
-        self.encoder.linear.bias.copy_(-(directions / scale).T @ centre)
-        self.generator.linear.weight.copy_((directions * scale)[:, :, None, None])
-        self.generator.linear.bias.copy_(centre)
-        for layer in (self.encoder.leave, self.generator.leave):
-            layer.weight.zero_()
-            layer.bias.zero_()
+        training.start_linear(self.encoder.linear, self.generator.linear, cells, torch.ones(cells.shape[1]))
+        training.silence(self.encoder.leave, self.generator.leave)
 
     def make(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """(made latent, codes) of a quilted latent."""
@@ -273,7 +286,7 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     bank.prepare_layouts(s.layouts, 48, random)
     gan = Gan(s, len(bank.entries))
     gan.start_linear(torch.cat([bank.cells(i)[::8] for i in range(len(bank.entries))]))
-    gan = gan.to(where, memory_format=torch.channels_last)
+    training.to_device(gan, where)
     made_by = [*gan.encoder.parameters(), *gan.generator.parameters()]
     optimisers = (
         torch.optim.Adam(made_by, s.rate, betas=(0.5, 0.99)),
@@ -292,14 +305,17 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     random = np.random.default_rng(s.seed + 1 + start)
 
     def save(step: int) -> None:
-        state = {"gan": gan.state_dict(), "average": average.weights, "optimisers": [o.state_dict() for o in optimisers], "step": step}  # fmt: skip
+        state = {
+            "gan": gan.state_dict(),
+            "average": average.weights,
+            "optimisers": [o.state_dict() for o in optimisers],
+            "step": step,
+        }
         training.save_checkpoint(checkpoint, state)
 
     step, shown = start, {"error": 1.0, "real": 0.0, "fake": 0.0}
     for step, bar in training.step_range(start, s.steps, minutes, quiet):
-        for optimiser, rate in zip(optimisers, (s.rate, s.judge_rate), strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * training.cosine(step, s.steps)
+        slower = training.cosine(step, s.steps)
         new, weights, materials = (t.to(where) for t in draw(bank, s, random, new=True))
         new = new.to(memory_format=torch.channels_last)
         adversarial = step >= s.adversary_from
@@ -313,19 +329,14 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
                 gan.discriminator.requires_grad_(False)
                 loss = loss - s.adversary * gan.discriminator(made, materials).mean()
                 gan.discriminator.requires_grad_(True)
-        optimisers[0].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(made_by, 1.0)
-        optimisers[0].step()
+        training.step_down(loss, optimisers[0], s.rate * slower, largest=1.0)
         if adversarial:
             real, _, kinds = (t.to(where) for t in draw(bank, s, random, new=False))
             with training.mixed_precision(where):
                 judged_real = gan.discriminator(crop(real), kinds)
                 judged_fake = gan.discriminator(made.detach(), materials)
                 judge_loss = F.relu(1 - judged_real).mean() + F.relu(1 + judged_fake).mean()
-            optimisers[1].zero_grad(set_to_none=True)
-            judge_loss.backward()
-            optimisers[1].step()
+            training.step_down(judge_loss, optimisers[1], s.judge_rate * slower)
             shown["real"] = 0.95 * shown["real"] + 0.05 * float(judged_real.mean())
             shown["fake"] = 0.95 * shown["fake"] + 0.05 * float(judged_fake.mean())
         average.update(gan)
@@ -354,17 +365,16 @@ class Graph(nn.Module):
         self.generator, self.decoder, self.sigma = gan.generator, codec.decoder, gan.sigma
         self.memory = nn.Parameter(torch.cat([remember(gan, bank, i) for i in range(len(bank.entries))]))
         self.register_buffer("mean", bank.mean[None])
-        self.register_buffer("std", bank.std[None])
+        self.register_buffer("scale", bank.scale[None])
 
     def forward(self, cells: Tensor, share: Tensor, noise: Tensor) -> Tensor:
         """(2, h, w) int64, (1, 1, h, w), (1, code, h, w) with halo -> (1, 8, H, W) without."""
         first, second = self.memory[cells].permute(0, 3, 1, 2).chunk(2)
         latent = self.generator(first + share * (second - first) + self.sigma * noise)
         cut = HALO * CELL - vae.DECODER_HALO
-        latent = latent[:, :, cut:-cut, cut:-cut] * self.std + self.mean
+        latent = latent[:, :, cut:-cut, cut:-cut] * self.scale + self.mean
         cut = vae.DECODER_HALO * vae.FOLD
-        planes: Tensor = self.decoder(latent)[:, :, cut:-cut, cut:-cut]
-        return planes
+        return self.decoder(latent)[:, :, cut:-cut, cut:-cut]
 
 
 @torch.no_grad()
@@ -441,7 +451,7 @@ def write_sheet(bank: Bank, s: Settings, average: training.Average, path: Path) 
         quilted = unfold(bank.cells(material), bank.layouts[material][0][:32, :32])[None]
         cells = []
         for latent in (quilted, gan.make(quilted)[0]):
-            made = decoder(latent * bank.std + bank.mean)[0].permute(1, 2, 0).numpy()
+            made = decoder(latent * bank.scale + bank.mean)[0].permute(1, 2, 0).numpy()
             cells += [made[..., :3], np.concatenate([made[..., 3:5], made[..., 5:6]], -1)]
         rows.append(cells)
     training.save_sheet(path, rows)
@@ -451,15 +461,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("train")
-    command.add_argument("--run", type=Path, default=Path("runs/gan"), help="folder of the run")
-    for setting in fields(Settings):
-        required = setting.name in ("data", "codec")
-        kind = str if required else type(setting.default)
-        command.add_argument(f"--{setting.name.replace('_', '-')}", type=kind, required=required, default=None if required else setting.default)  # fmt: skip
-    command.add_argument("--minutes", type=float, help="stop after this long, ready to be resumed")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--dry-run", action="store_true", help="print the settings and stop")
+    training.add_settings(commands.add_parser("train"), Settings, "runs/gan")
     command = commands.add_parser("export")
     command.add_argument("--data", required=True, help="folder of materials")
     command.add_argument("--codec", required=True, help="run of the codec")
@@ -470,9 +472,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == "export":
         export(options.run, options.data, options.codec, options.out, options.name)
         return
-    settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings)})
+    settings = training.read_settings(options, Settings)
     if options.dry_run:
-        print(json.dumps(settings.__dict__, indent=1))
+        print(settings)
     else:
         train(settings, options.run, options.minutes, options.quiet)
 

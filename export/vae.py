@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -116,18 +116,8 @@ class Codec(nn.Module):
         """
         weight = torch.tensor(WEIGHTS).sqrt().repeat_interleave(FOLD**2)
         patches = F.pixel_unshuffle(pixels * 2 - 1, FOLD).movedim(1, -1).reshape(-1, PLANES * FOLD**2)
-        centre = patches.mean(0)
-        scale, directions = torch.linalg.eigh(torch.cov(((patches - centre) * weight).T))
-        scale, directions = scale[-LATENT:].sqrt(), directions[:, -LATENT:]
-        enter = (directions * weight[:, None] / scale).T
-        leave = directions * scale / weight[:, None]
-        self.encoder.linear.weight.copy_(enter[:, :, None, None])
-        self.encoder.linear.bias.copy_(-enter @ centre)
-        self.decoder.linear.weight.copy_(leave[:, :, None, None])
-        self.decoder.linear.bias.copy_(centre)
-        for layer in (self.encoder.leave, self.decoder.leave):
-            layer.weight.zero_()
-            layer.bias.zero_()
+        training.start_linear(self.encoder.linear, self.decoder.linear, patches, weight)
+        training.silence(self.encoder.leave, self.decoder.leave)
 
 
 def fill(pixels: Tensor, known: Tensor) -> Tensor:
@@ -165,7 +155,7 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     crops = photos.Crops(known_materials, s.crop, s.seed)
     codec = Codec(s.width)
     codec.start_linear(fill(*crops.batch(400)))
-    codec = codec.to(where, memory_format=torch.channels_last)
+    training.to_device(codec, where)
     average = training.Average(codec)
     optimiser = torch.optim.Adam(codec.parameters(), s.rate, betas=(0.9, 0.99))
     start = 0
@@ -181,22 +171,22 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     smooth = 0.05
 
     def save(step: int) -> None:
-        state = {"codec": codec.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict(), "step": step}  # fmt: skip
+        state = {
+            "codec": codec.state_dict(),
+            "average": average.weights,
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+        }
         training.save_checkpoint(checkpoint, state)
         write_sheet(codec, known_materials[::29], run / f"sheet_{step:06d}.png")
 
     step = start
     for step, bar in training.step_range(start, s.steps, minutes, quiet):
-        for group in optimiser.param_groups:
-            group["lr"] = s.rate * training.cosine(step, s.steps)
         pixels, known = crops.batch(s.batch)
         pixels = pixels.to(where, memory_format=torch.channels_last)
         with training.mixed_precision(where):
             loss, error = loss_of(codec, pixels, known.to(where), s)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimiser.step()
+        training.step_down(loss, optimiser, s.rate * training.cosine(step, s.steps), largest=1.0)
         average.update(codec)
         smooth = 0.98 * smooth + 0.02 * float(error)
         bar.set_postfix(albedo=f"{smooth:.4f}", refresh=False)
@@ -292,7 +282,12 @@ def export(run: Path, data: Path, out: Path) -> None:
         planes = torch.rand(1, PLANES, height * FOLD, width * FOLD, generator=random)
         latent = torch.randn(1, LATENT, height, width, generator=random)
         samples.append({"planes": planes, "known": torch.ones(1, PLANES, 1, 1), "latent": latent})
-    axes = {"planes": {2: "H", 3: "W"}, "latent": {2: "h", 3: "w"}, "encoded": {2: "eh", 3: "ew"}, "decoded": {2: "DH", 3: "DW"}}  # fmt: skip
+    axes = {
+        "planes": {2: "H", 3: "W"},
+        "latent": {2: "h", 3: "w"},
+        "encoded": {2: "eh", 3: "ew"},
+        "decoded": {2: "DH", 3: "DW"},
+    }
     graph = Graph(codec).eval()
     model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples, ["encoded", "decoded"], axes))
     figures = judge(codec, load_held_out(data, run, 512))
@@ -307,7 +302,12 @@ def export(run: Path, data: Path, out: Path) -> None:
         data="CC0 1.0 photo-based materials of Poly Haven, ambientCG and 3dtextures.me; every seventh kept out",
         precision="float16",
         figures=figures,
-        training={"script": "export/vae.py", "settings": {**settings, "data": Path(settings["data"]).name}, "seed": settings["seed"], "steps": trained},  # fmt: skip
+        training={
+            "script": "export/vae.py",
+            "settings": {**settings, "data": Path(settings["data"]).name},
+            "seed": settings["seed"],
+            "steps": trained,
+        },
         settings={"fold": FOLD, "channels": LATENT, "encoder_halo": ENCODER_HALO, "decoder_halo": DECODER_HALO},
     )
     onnx_model.save(model, card, out)
@@ -317,23 +317,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("train", "judge", "export"):
+    training.add_settings(commands.add_parser("train"), Settings, "runs/codec")
+    for name in ("judge", "export"):
         command = commands.add_parser(name)
         command.add_argument("--data", required=True, help="folder of materials")
         command.add_argument("--run", type=Path, default=Path("runs/codec"), help="folder of the run")
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-        if name == "train":
-            for setting in fields(Settings):
-                if setting.name != "data":
-                    kind = type(setting.default)
-                    command.add_argument(f"--{setting.name}", type=kind, default=setting.default)
-            command.add_argument("--minutes", type=float, help="stop after this long, ready to be resumed")
-            command.add_argument("--quiet", action="store_true", help="no progress bar")
-            command.add_argument("--dry-run", action="store_true", help="print the settings and stop")
     options = parser.parse_args(arguments)
     if options.command == "train":
-        settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings)})
+        settings = training.read_settings(options, Settings)
         if options.dry_run:
             print(settings)
         else:

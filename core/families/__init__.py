@@ -61,5 +61,8 @@ def names() -> list[str]:
 def load(name: str, source: str) -> Family:
     """The module of a family. The name comes from a file (`source`), so it is looked up in our own list first."""
     if name not in names():
-        raise ModelError(f"{source} is of the family '{name}', which this version does not have; it knows {', '.join(names())}. Update Tessera or use another model.")  # fmt: skip
+        raise ModelError(
+            f"{source} is of the family '{name}', which this version does not have; it knows {', '.join(names())}. "
+            "Update Tessera or use another model."
+        )
     return cast(Family, importlib.import_module(f".{name}", __package__))

@@ -57,18 +57,25 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     return surfaces.maps()
 
 
-def _run(card: Card, settings: _Settings, runner: Runner, tile: Tile, cells: Indices, share: Array, noise: Array) -> Array:  # fmt: skip
+def _run(
+    card: Card, settings: _Settings, runner: Runner, tile: Tile, cells: Indices, share: Array, noise: Array
+) -> Array:
     """The planes (8, H, W) of one tile."""
     halo = card.size.halo // settings.cell
     feeds = {name: window(whole, tile, halo) for name, whole in (("cells", cells), ("share", share), ("noise", noise))}
-    planes = runner.run(feeds)[0][0]
+    planes: Array = runner.run(feeds)[0][0]
     expected = (PLANES, tile.height * settings.cell, tile.width * settings.cell)
     if planes.shape != expected:
-        raise ModelError(f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; its card is wrong, export it again.")  # fmt: skip
+        raise ModelError(
+            f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
+            "its card is wrong, export it again."
+        )
     return planes
 
 
-def _lay_out(settings: _Settings, runner: Runner, request: Request, height: int, width: int, random: np.random.Generator) -> tuple[Indices, Array]:  # fmt: skip
+def _lay_out(
+    settings: _Settings, runner: Runner, request: Request, height: int, width: int, random: np.random.Generator
+) -> tuple[Indices, Array]:
     """(cells, share) of the whole torus, see the top of this file."""
     memory = runner.tensor("memory")
     first = _layout_of(settings, memory, request.material, height, width, random)
@@ -81,7 +88,9 @@ def _lay_out(settings: _Settings, runner: Runner, request: Request, height: int,
     return np.stack([first, second]), share
 
 
-def _layout_of(settings: _Settings, memory: Array, material: str, height: int, width: int, random: np.random.Generator) -> Indices:  # fmt: skip
+def _layout_of(
+    settings: _Settings, memory: Array, material: str, height: int, width: int, random: np.random.Generator
+) -> Indices:
     """Rows of the memory (height, width) for a new layout of one material."""
     start, rows, columns, seamless = settings.memory[material]
     if start + rows * columns > len(memory):
@@ -107,14 +116,23 @@ def _read(card: Card) -> _Settings:
     """Check the part of the card that is this family's own."""
     try:
         raw: Any = card.settings
-        memory = {str(m["material"]): (int(m["start"]), int(m["height"]), int(m["width"]), bool(m.get("seamless", True))) for m in raw["memory"]}  # fmt: skip
+        memory = {
+            str(m["material"]): (int(m["start"]), int(m["height"]), int(m["width"]), bool(m.get("seamless", True)))
+            for m in raw["memory"]
+        }
         settings = _Settings(int(raw["cell"]), int(raw["noise"]), memory)
     except (KeyError, TypeError, ValueError):
-        raise ModelError(f"The card of '{card.name}' lacks its 'cell', 'noise' or 'memory' settings; export the model again.") from None  # fmt: skip
+        raise ModelError(
+            f"The card of '{card.name}' lacks its 'cell', 'noise' or 'memory' settings; export the model again."
+        ) from None
     numbers = [settings.cell, settings.noise, *(n for m in memory.values() for n in m[1:3])]
     if min(numbers) < 1 or max(numbers) > 4096 or any(m[0] < 0 for m in memory.values()):
-        raise ModelError(f"The card of '{card.name}' has 'cell', 'noise' or 'memory' settings out of range; export the model again.")  # fmt: skip
+        raise ModelError(
+            f"The card of '{card.name}' has 'cell', 'noise' or 'memory' settings out of range; export the model again."
+        )
     missing = [m.name for m in card.materials if m.name not in memory]
     if missing:
-        raise ModelError(f"The card of '{card.name}' promises '{missing[0]}' but has no memory of it; export the model again.")  # fmt: skip
+        raise ModelError(
+            f"The card of '{card.name}' promises '{missing[0]}' but has no memory of it; export the model again."
+        )
     return settings

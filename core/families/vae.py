@@ -1,8 +1,9 @@
 """The codec: a variational autoencoder between the maps of a material and a small latent grid.
 
 One graph holds both halves; the input of the half that is not wanted gets the smallest array that passes.
-    planes float32 (1, 8, H, W), known float32 (1, 8, 1, 1)  ->  encoded float32 (1, C, h, w), a cell for each fold x fold
+    planes float32 (1, 8, H, W), known float32 (1, 8, 1, 1)  ->  encoded float32 (1, C, h, w)
     latent float32 (1, C, h, w)                              ->  decoded float32 (1, 8, H, W)
+with h = H / fold.
 Inputs carry a halo, outputs do not. The encoder gives the mean of the posterior.
 """
 
@@ -62,9 +63,13 @@ def _idle(card: Card) -> dict[str, Array]:
 def _read(card: Card) -> tuple[int, int, int, int]:
     """(pixels in a cell, channels, halo of the encoder in cells, halo of the decoder in cells)."""
     try:
-        fold, channels, encoder, decoder = (int(card.settings[key]) for key in ("fold", "channels", "encoder_halo", "decoder_halo"))  # fmt: skip
+        fold, channels, encoder, decoder = (
+            int(card.settings[key]) for key in ("fold", "channels", "encoder_halo", "decoder_halo")
+        )
     except (KeyError, TypeError, ValueError):
-        raise ModelError(f"The card of '{card.name}' lacks its 'fold', 'channels' or halo settings; export the model again.") from None  # fmt: skip
+        raise ModelError(
+            f"The card of '{card.name}' lacks its 'fold', 'channels' or halo settings; export the model again."
+        ) from None
     if not (1 <= fold <= 64 and 1 <= channels <= 1024 and 0 <= encoder <= 64 and 0 <= decoder <= 64):
         raise ModelError(f"The card of '{card.name}' has settings out of range; export the model again.")
     return fold, channels, encoder, decoder
