@@ -21,6 +21,8 @@ Indices = NDArray[np.int64]
 PATCH = 18  # cells on a side of a patch
 RING = 4  # cells around a patch that must fit
 TOLERANCE = 1.2  # patches up to this factor worse than the best one are drawn from as well
+EVEN = 0.05  # of the mean misfit, added to every misfit before reuse multiplies it
+REUSE = 0.4  # how much dearer a place gets with each use
 APART = 5  # cells: a patch must come from another place than its neighbour's continuation
 PASSES = 6  # of moving the joins
 
@@ -81,6 +83,7 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
     offsets = np.zeros((height, width, 2), np.int64)
     target = np.zeros((height, width, depth), np.float32)
     filled = np.zeros((height, width), bool)
+    used = np.zeros((rows, columns), np.float32)  # how often each cell of the example stands in the layout
     for top, bottom in pairwise(down):
         for left, right in pairwise(across):
             corner = np.array([top - ring, left - ring])
@@ -91,12 +94,14 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
             mask = filled[window]
             # cost[y, x]: the window's corner taken from the example's (y, x).
             cost = _misfit(spectrum, power, target[window], mask, (rows, columns))
+            cost = _spread(cost, used, (bottom - top, right - left), ring)
             _forbid(cost, offsets[window][mask] + corner, example.seamless, mask.shape)
             offset = np.array(_draw(cost, random)) - corner
             source = np.ix_((np.arange(top, bottom) + offset[0]) % rows, (np.arange(left, right) + offset[1]) % columns)
             offsets[top:bottom, left:right] = offset
             filled[top:bottom, left:right] = True
             target[top:bottom, left:right] = example.features[source]
+            used[source] += 1
     return offsets
 
 
@@ -113,6 +118,19 @@ def _misfit(
     product = np.conj(mask_spectrum) * power - 2 * (np.conj(known_spectrum) * spectrum).sum(-1)
     misfit: Array = np.fft.irfft2(product, s=shape).astype(np.float32) + np.float32((known**2).sum())
     return np.maximum(misfit, 0)
+
+
+def _spread(cost: Array, used: Array, patch: tuple[int, int], ring: int) -> Array:
+    """Make what has been used before cost more, so that the eye does not meet the same stone again and again.
+
+    `used` (rows, columns) counts; `patch` is the part of the window that will be taken, `ring` cells inside it.
+    """
+    box = np.zeros_like(used)
+    box[: patch[0], : patch[1]] = 1 / (patch[0] * patch[1])
+    counts = np.fft.irfft2(np.fft.rfft2(used) * np.conj(np.fft.rfft2(box)), s=used.shape).astype(np.float32)
+    counts = np.roll(counts, (-ring, -ring), (0, 1))
+    # A little of the mean keeps a perfect fit from being free: only copies fit perfectly.
+    return (cost + EVEN * cost.mean()) * (1 + REUSE * (counts - counts.min()))
 
 
 def _forbid(cost: Array, continuations: Indices, seamless: bool, window: tuple[int, ...]) -> None:

@@ -298,8 +298,8 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     if checkpoint.exists():
         state = training.load_checkpoint(checkpoint)
         gan.load_state_dict(state["gan"])
-        average.weights = {k: v.to(where) for k, v in state["average"].items()}
-        average.steps = start = state["step"]
+        start = state["step"]
+        average.resume(state["average"], start)
         for optimiser, saved in zip(optimisers, state.get("optimisers", []), strict=False):
             optimiser.load_state_dict(saved)
     random = np.random.default_rng(s.seed + 1 + start)
@@ -425,7 +425,16 @@ def places(bank: Bank) -> list[dict[str, object]]:
     rows, start = [], 0
     for entry, latent, seamless in zip(bank.entries, bank.latents, bank.seamless, strict=True):
         height, width = (side // CELL for side in latent.shape[1:])
-        rows.append({"material": entry.name, "start": start, "height": height, "width": width, "seamless": seamless})
+        rows.append(
+            {
+                "material": entry.name,
+                "source": entry.source,
+                "start": start,
+                "height": height,
+                "width": width,
+                "seamless": seamless,
+            }
+        )
         start += height * width
     return rows
 

@@ -128,16 +128,32 @@ def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
+def keep(run: Path, out: Path) -> None:
+    """Copy what is needed to go on training: settings, held-out names, and all weights in half precision."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = load_checkpoint(run / "checkpoint.pt")
+    kept = {k: half(v) if isinstance(v, dict) else v for k, v in state.items() if not k.startswith("optimiser")}
+    save_checkpoint(out / "checkpoint.pt", kept)
+    for path in run.glob("*.json"):
+        (out / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+
+
 class Average:
     """Exponential moving average of a network's weights (Polyak averaging; used for export).
 
     The decay warms up so that the first, bad weights are forgotten soon.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
         self.weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    def resume(self, weights: dict[str, Tensor], steps: int) -> None:
+        """Go on from saved weights, in whatever precision they were kept."""
+        self.steps = steps
+        for key, value in weights.items():
+            self.weights[key].copy_(value)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

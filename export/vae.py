@@ -156,15 +156,15 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     codec = Codec(s.width)
     codec.start_linear(fill(*crops.batch(400)))
     training.to_device(codec, where)
-    average = training.Average(codec)
+    average = training.Average(codec, 0.999)
     optimiser = torch.optim.Adam(codec.parameters(), s.rate, betas=(0.9, 0.99))
     start = 0
     checkpoint = run / "checkpoint.pt"
     if checkpoint.exists():
         state = training.load_checkpoint(checkpoint)
         codec.load_state_dict(state["codec"])
-        average.weights = {k: v.to(where) for k, v in state["average"].items()}
-        average.steps = start = state["step"]
+        start = state["step"]
+        average.resume(state["average"], start)
         if "optimiser" in state:
             optimiser.load_state_dict(state["optimiser"])
     crops = photos.Crops(known_materials, s.crop, s.seed + 1 + start)

@@ -48,7 +48,8 @@ def tiny_model(
     """Write a tiny valid texture_gan and return its path.
 
     `changes` replace entries of the card, `card` its whole text; `drop` renames an input or output of the graph;
-    `extra` is "endless" for a graph that never ends, "stubborn" for one node that takes long, "nan" for NaN out.
+    `extra` is "endless" for a graph that never ends, "stubborn" for one node that takes long, "nan" for NaN out,
+    "wide" for a convolution that sees the cells around each cell, so that the halo counts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = helper.make_model(_graph(drop, extra), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -112,7 +113,7 @@ def _graph(drop: str, extra: str) -> onnx.GraphProto:
     ]
     constants = _constants()
     if extra:
-        more, values = {"endless": _endless, "stubborn": _stubborn, "nan": _nan}[extra]()
+        more, values = {"endless": _endless, "stubborn": _stubborn, "nan": _nan, "wide": _wide}[extra]()
         nodes += more
         nodes.append(node("Add", ["open", "zero"], ["planes"]))
         constants |= values
@@ -160,3 +161,14 @@ def _stubborn() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
 
 def _nan() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
     return [helper.make_node("Log", ["minus"], ["zero"])], {"minus": np.array(-1, np.float32)}
+
+
+def _wide() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """A 3x3 convolution without padding: it takes exactly the halo of one cell away."""
+    random = np.random.default_rng(2)
+    nodes = [
+        helper.make_node("Conv", ["mixed", "look"], ["looked"]),
+        helper.make_node("ConvTranspose", ["looked", "spread"], ["zero"], strides=[CELL, CELL]),  # far from it
+    ]
+    shapes = {"look": (DEPTH, DEPTH, 3, 3), "spread": (DEPTH, 8, CELL, CELL)}
+    return nodes, {name: (random.standard_normal(s) / 8).astype(np.float32) for name, s in shapes.items()}
