@@ -185,14 +185,14 @@ def _encode(path: Path, picture: Picture) -> None:
 
 def _quantised(picture: Picture, floating: bool) -> np.ndarray[Any, Any]:
     """To the stored type, to the nearest value: `x * 255` is rounded, so that k / 255 comes back exactly."""
-    pixels = np.clip(picture.pixels, 0, 1)
-    if not np.isfinite(pixels).all():
+    if not np.isfinite(picture.pixels).all():
         raise ValueError("NaN in a picture to be written")
-    if floating:
-        return np.ascontiguousarray(pixels, dtype=np.float16 if picture.depth == 16 else np.float32)
-    kind = np.uint8 if picture.depth == 8 else np.uint16
-    levels: np.ndarray[Any, Any] = np.rint(pixels * np.float32(np.iinfo(kind).max)).astype(kind)
-    return levels
+    kind: Any = {8: np.uint8, 16: np.float16 if floating else np.uint16, 32: np.float32}[picture.depth]
+    stored: np.ndarray[Any, Any] = np.empty(picture.pixels.shape, kind)
+    for top in range(0, len(stored), 256):  # band by band: a large map is not copied as a whole
+        band = np.clip(picture.pixels[top : top + 256], 0, 1)
+        stored[top : top + 256] = band if floating else np.rint(band * np.float32(np.iinfo(kind).max))
+    return stored
 
 
 def _attributes(suffix: str) -> dict[str, str | int]:

@@ -19,11 +19,11 @@ from .maps import Array
 Indices = NDArray[np.int64]
 
 PATCH = 18  # cells on a side of a patch
-RING = 4  # cells around a patch that must fit
-TOLERANCE = 1.2  # patches up to this factor worse than the best one are drawn from as well
+RING = 5  # cells around a patch that must fit
+TOLERANCE = 1.1  # patches up to this factor worse than the best one are drawn from as well
 EVEN = 0.05  # of the mean misfit, added to every misfit before reuse multiplies it
 REUSE = 0.4  # how much dearer a place gets with each use
-APART = 5  # cells: a patch must come from another place than its neighbour's continuation
+APART = 10  # cells: a patch must come from another place than its neighbour's continuation
 PASSES = 6  # of moving the joins
 
 
@@ -130,7 +130,8 @@ def _spread(cost: Array, used: Array, patch: tuple[int, int], ring: int) -> Arra
     counts = np.fft.irfft2(np.fft.rfft2(used) * np.conj(np.fft.rfft2(box)), s=used.shape).astype(np.float32)
     counts = np.roll(counts, (-ring, -ring), (0, 1))
     # A little of the mean keeps a perfect fit from being free: only copies fit perfectly.
-    return (cost + EVEN * cost.mean()) * (1 + REUSE * (counts - counts.min()))
+    spread: Array = (cost + EVEN * cost.mean()) * (1 + REUSE * (counts - counts.min()))
+    return spread
 
 
 def _forbid(cost: Array, continuations: Indices, seamless: bool, window: tuple[int, ...]) -> None:
@@ -159,30 +160,32 @@ def _draw(cost: Array, random: np.random.Generator) -> tuple[int, int]:
 def _move_joins(example: Example, offsets: Indices) -> None:
     """Let cells at a join take a neighbour's offset, in place, wherever that fits their surroundings better."""
     height, width = offsets.shape[:2]
-    rows, columns = example.features.shape[:2]
+    rows, columns, depth = example.features.shape
+    flat = example.features.reshape(-1, depth)
     around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
     for turn in range(PASSES):
-        differs = np.zeros((height, width), bool)
-        for axis in (0, 1):
-            step = (offsets != np.roll(offsets, 1, axis)).any(-1)
-            differs |= step | np.roll(step, -1, axis)
-        y, x = np.nonzero(differs)
-        # Half the cells at a time, so that two neighbours never swap places.
-        half = (y + x) % 2 == turn % 2
-        y, x = y[half], x[half]
-        if not len(y):
-            return
+        y, x = _at_joins(offsets, turn % 2)
         places = [((y + dy) % height, (x + dx) % width) for dy, dx in around]
-        candidates = [offsets[y, x]] + [offsets[p] for p in places]
-        here = [
-            example.features[(py + offsets[py, px, 0]) % rows, (px + offsets[py, px, 1]) % columns] for py, px in places
-        ]
-        costs = []
-        for offset in candidates:
+        standing = flat[_sources(example, offsets)[tuple(np.array(places).swapaxes(0, 1))]]  # (8, n, D)
+        best, lowest = offsets[y, x], np.full(len(y), np.inf, np.float32)
+        beside = [(y, x)] + [p for p, step in zip(places, around, strict=True) if 0 in step]
+        for candidate in [offsets[place] for place in beside]:
             cost = np.zeros(len(y), np.float32)
-            for (dy, dx), standing in zip(around, here, strict=True):
-                moved = example.features[(y + dy + offset[:, 0]) % rows, (x + dx + offset[:, 1]) % columns]
-                cost += ((moved - standing) ** 2).sum(-1)
-            costs.append(cost)
-        best = np.argmin(costs, axis=0)
-        offsets[y, x] = np.stack(candidates)[best, np.arange(len(y))]
+            for (dy, dx), there in zip(around, standing, strict=True):
+                row, column = (y + dy + candidate[:, 0]) % rows, (x + dx + candidate[:, 1]) % columns
+                difference = flat[row * columns + column] - there
+                cost += np.einsum("nd,nd->n", difference, difference)
+            better = cost < lowest
+            best[better], lowest[better] = candidate[better], cost[better]
+        offsets[y, x] = best
+
+
+def _at_joins(offsets: Indices, half: int) -> tuple[Indices, Indices]:
+    """Rows and columns of the cells at a join; every other one, so that two neighbours never swap places."""
+    differs = np.zeros(offsets.shape[:2], bool)
+    for axis in (0, 1):
+        step = (offsets != np.roll(offsets, 1, axis)).any(-1)
+        differs |= step | np.roll(step, -1, axis)
+    y, x = np.nonzero(differs)
+    mine = (y + x) % 2 == half
+    return y[mine], x[mine]

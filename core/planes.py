@@ -22,6 +22,8 @@ PLACES = {
     "metallic": slice(7, 8),
 }
 NEUTRAL = {"albedo": 0.5, "normal": 0.5, "roughness": 0.5, "ao": 1.0, "metallic": 0.0}
+# Surfaces are metals or they are not: what a network leaves this close to 0 or 1 is its error.
+GREY_METAL = 0.06
 
 
 def from_maps(maps: Maps) -> tuple[Array, Array]:
@@ -53,7 +55,10 @@ class Surfaces:
         np.clip(planes[:3].transpose(1, 2, 0), 0, 1, out=self.albedo[place])
         self.across[place], self.down[place] = relief.slopes(planes[3], planes[4])
         for name, data in self.data.items():
-            np.clip(planes[PLACES[name]].transpose(1, 2, 0), 0, 1, out=data[place])
+            plane = planes[PLACES[name]].transpose(1, 2, 0)
+            if name == "metallic":
+                plane = (plane - GREY_METAL) / (1 - 2 * GREY_METAL)
+            np.clip(plane, 0, 1, out=data[place])
 
     def maps(self) -> Maps:
         """All maps; the collected slopes are given up on the way."""

@@ -23,7 +23,16 @@ _BLOCK = 32768  # points shaded at a time; they stay in the processor's cache
 
 def picture(maps: Maps, side: int = 512) -> Array:
     """The albedo tiled 2 x 2 and the ball, side by side: float32 `(side, 2 * side, 3)`, sRGB-encoded in [0, 1]."""
+    maps = _at_most(maps, 4 * side)
     return np.concatenate([_tiled(maps, side), ball(maps, side)], axis=1)
+
+
+def _at_most(maps: Maps, longest: int) -> Maps:
+    """The maps, reduced if they are much finer than any preview shows: whole copies of large maps fill the memory."""
+    factor = max(maps.size) // longest
+    if factor < 2:
+        return maps
+    return Maps({name: _reduced(image, factor) for name, image in maps.items()}, maps.relief / factor)
 
 
 def ball(maps: Maps, side: int, repeats: float = 2.0) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError
-from .folders import read_folder as read_folder
 from .maps import Array, Maps
 
 # A sound wrap line is a line like any other, so its figure is near 0.9 and seldom above 1. The tenth above 1 is for
@@ -33,6 +33,8 @@ INWARD_LIMIT = 0.001
 # More black or white than this, as a share of the pixels, is detail that was cut off. Roughness, metallic and ao rest
 # at 0 or 1 by nature, and so they have no such limit.
 CLIPPED_LIMIT = {"albedo": 0.03, "height": 0.05}
+
+BAND = 256  # rows that are looked at together
 
 Grid = NDArray[np.floating[Any]]  # (H, W), one channel without its axis
 
@@ -111,31 +113,56 @@ def measure(maps: Maps) -> Sheet:
     for name, image in maps.items():
         if not np.isfinite(image).all():
             raise ImageError(f"The {name} map contains values that are not numbers; make it again.")
-    normal = maps["normal"] * 2 - 1 if "normal" in maps else None
-    length = None if normal is None else np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))
+    tilt, unit, inward = _normal_figures(maps["normal"]) if "normal" in maps else (None, None, None)
+    both = "normal" in maps and "height" in maps
     return Sheet(
         size=maps.size,
-        seam={name: (_seam(image, 1), _seam(image, 0)) for name, image in maps.items()},
+        seam={name: _seam(image) for name, image in maps.items()},
         repetition=_repetition(maps["albedo"] @ _LUMINANCE) if "albedo" in maps else None,
-        agreement=None if normal is None or "height" not in maps else _agreement(normal, maps["height"][..., 0]),
-        tilt=None if normal is None else _tilt(normal),
-        unit=None if length is None else float(np.abs(length - 1).mean()),
-        inward=None if normal is None else float((normal[..., 2] <= 0).mean()),
+        agreement=_agreement(maps["normal"], maps["height"][..., 0]) if both else None,
+        tilt=tilt,
+        unit=unit,
+        inward=inward,
         ranges={name: _range(image) for name, image in maps.items()},
     )
 
 
-def _seam(image: Array, axis: int) -> float:
-    """Mean step across the wrap over the 99th percentile of the steps between neighbouring lines within.
+def _bands(height: int, halo: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Row numbers of bands of the torus, with `halo` rows on both sides: whole copies of large maps fill the memory."""
+    for top in range(0, height, BAND):
+        yield np.arange(top - halo, min(top + BAND, height) + halo) % height
+
+
+def _seam(image: Array) -> tuple[float, float]:
+    """For x and y: mean step across the wrap over the 99th percentile of the steps between neighbouring lines within.
 
     `image` is `(H, W, C)`. 0 when nothing changes anywhere.
     """
-    others = (1 - axis, 2)
-    inside = np.abs(np.diff(image, axis=axis)).mean(axis=others)
-    wrap = np.abs(image.take(0, axis) - image.take(-1, axis)).mean()
-    usual = np.percentile(inside, 99) if inside.size else 0.0
+    height, width, channels = image.shape
+    # steps[i]: mean absolute step from line i - 1 to line i; line 0 is the wrap.
+    across, down = np.zeros(width), np.zeros(height)
+    for rows in _bands(height):
+        band = image[rows]
+        across += np.abs(band - np.roll(band, 1, 1)).sum((0, 2)) / (height * channels)
+        down[rows] = np.abs(band - image[rows - 1]).mean((1, 2))
+    return _wrap_over_usual(across), _wrap_over_usual(down)
+
+
+def _wrap_over_usual(steps: NDArray[np.float64]) -> float:
+    usual = np.percentile(steps[1:], 99) if len(steps) > 1 else 0.0
     floor = 1e-4  # a step of a fortieth of an 8-bit level, so that a seam in a flat picture is large and yet finite
-    return float(wrap / max(usual, floor))
+    return float(steps[0] / max(usual, floor))
+
+
+def _normal_figures(normal: Array) -> tuple[float, float, float]:
+    """(mean tilt in degrees, mean error of the length, share that points inwards) of an encoded normal map."""
+    sums = np.zeros(3)
+    for rows in _bands(len(normal)):
+        x, y, z = np.moveaxis(normal[rows] * 2 - 1, -1, 0)
+        flat = np.hypot(x, y)
+        sums += np.degrees(np.arctan2(flat, z)).sum(), np.abs(np.hypot(flat, z) - 1).sum(), (z <= 0).sum()
+    tilt, unit, inward = sums / normal[..., 0].size
+    return float(tilt), float(unit), float(inward)
 
 
 def _repetition(luminance: Grid) -> float:
@@ -168,21 +195,34 @@ def _reduced(image: Grid, most: int) -> Grid:
 def _agreement(normal: Array, height: Grid) -> float:
     """Mean angle in degrees between the normal map and the normal of the height at the best-fitting relief.
 
-    `normal` is `(H, W, 3)` in [-1, 1], `height` `(H, W)`. A normal is (-dz/dx, -dz/dy, 1) with y up, and rows count
+    `normal` is `(H, W, 3)` encoded, `height` `(H, W)`. A normal is (-dz/dx, -dz/dy, 1) with y up, and rows count
     down, so the green channel is +dz/drow. Both are compared as slopes, smoothed alike: smoothing commutes with
     differences, so it takes rounding away and leaves true agreement exact.
     """
-    steep = np.maximum(normal[..., 2], 0.1)
     passes = 4 if _is_eight_bit(height) else 1
-    given = [_smoothed(slope, passes) for slope in (-normal[..., 0] / steep, normal[..., 1] / steep)]
-    even = _smoothed(height, passes)
-    made = [(np.roll(even, -1, axis) - np.roll(even, 1, axis)) / 2 for axis in (1, 0)]
-    energy = sum(float((slope**2).mean()) for slope in made)
-    fit = sum(float((a * b).mean()) for a, b in zip(given, made, strict=True))
-    relief = max(fit, 0.0) / energy if energy > 1e-14 else 0.0
-    dot = given[0] * (relief * made[0]) + given[1] * (relief * made[1]) + 1
-    squares = (given[0] ** 2 + given[1] ** 2 + 1) * (relief**2 * (made[0] ** 2 + made[1] ** 2) + 1)
-    return float(np.degrees(np.arccos(np.clip(dot / np.sqrt(squares), -1, 1))).mean())
+    sums = np.zeros(2)
+    for given, made in _slopes(normal, height, passes):
+        sums += (given * made).sum(dtype=np.float64), (made**2).sum(dtype=np.float64)
+    relief = max(sums[0], 0.0) / sums[1] if sums[1] > 1e-14 * height.size else 0.0
+    total = 0.0
+    for given, made in _slopes(normal, height, passes):
+        made *= relief
+        dot = (given * made).sum(0) + 1
+        squares = ((given**2).sum(0) + 1) * ((made**2).sum(0) + 1)
+        total += float(np.degrees(np.arccos(np.clip(dot / np.sqrt(squares), -1, 1))).sum())
+    return total / height.size
+
+
+def _slopes(normal: Array, height: Grid, passes: int) -> Iterator[tuple[Grid, Grid]]:
+    """Band by band, the slopes `(2, rows, W)` that the normal map gives and that the height has at a relief of 1."""
+    halo = passes + 1
+    for rows in _bands(len(height), halo):
+        x, y, z = np.moveaxis(normal[rows] * 2 - 1, -1, 0)
+        steep = np.maximum(z, 0.1)
+        given = np.stack([_smoothed(slope, passes) for slope in (-x / steep, y / steep)])
+        even = _smoothed(height[rows], passes)
+        made = np.stack([(np.roll(even, -1, axis) - np.roll(even, 1, axis)) / 2 for axis in (1, 0)])
+        yield given[:, halo:-halo], made[:, halo:-halo]
 
 
 def _smoothed(image: Grid, passes: int) -> Grid:
@@ -196,11 +236,6 @@ def _smoothed(image: Grid, passes: int) -> Grid:
 def _is_eight_bit(image: Grid) -> bool:
     levels = image[:64] * 255  # a strip is enough to tell
     return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
-
-
-def _tilt(normal: Array) -> float:
-    flat = np.hypot(normal[..., 0], normal[..., 1])
-    return float(np.degrees(np.arctan2(flat, normal[..., 2])).mean())
 
 
 def _range(image: Array) -> Range:

@@ -17,6 +17,7 @@ STEEPEST = 5.7
 WIDEST = 512.0
 # Damping at the finest frequencies, which central differences cannot see.
 FINEST = 0.2
+BAND = 256  # rows turned into normals together: whole copies of large maps fill the memory
 
 
 def slopes(x: Array, y: Array) -> tuple[Array, Array]:
@@ -55,9 +56,13 @@ def encode(surface: Array) -> tuple[Array, Array, float]:
     low, high = float(surface.min()), float(surface.max())
     relief = high - low if high - low > 1e-4 else 0.0
     height = (surface - low) / relief if relief else np.full_like(surface, 0.5)
-    normal = np.ones((*surface.shape, 3), np.float32)
-    normal[..., 0] = (np.roll(surface, 1, 1) - np.roll(surface, -1, 1)) / 2
-    normal[..., 1] = (np.roll(surface, -1, 0) - np.roll(surface, 1, 0)) / 2
-    normal *= 0.5 / np.sqrt((normal**2).sum(-1, keepdims=True))
-    normal += 0.5
+    normal = np.empty((*surface.shape, 3), np.float32)
+    for top in range(0, len(surface), BAND):
+        rows = np.arange(top, min(top + BAND, len(surface)))
+        band = normal[rows[0] : rows[-1] + 1]
+        band[..., 0] = (np.roll(surface[rows], 1, 1) - np.roll(surface[rows], -1, 1)) / 2
+        band[..., 1] = (surface[(rows + 1) % len(surface)] - surface[rows - 1]) / 2
+        band[..., 2] = 1
+        band *= 0.5 / np.sqrt(np.einsum("hwc,hwc->hw", band, band))[..., None]
+        band += 0.5
     return normal, height[..., None].astype(np.float32), relief

@@ -96,7 +96,7 @@ class Material:
 def kind_of(path: Path) -> str | None:
     """What a picture holds by the words of its name, or None (a preview, say)."""
     words = [w for w in re.split(r"[^a-z0-9]+", path.stem.lower()) if w]
-    if "dx" in words and "nor" in words:
+    if not {"dx", "directx"}.isdisjoint(words) and not {"nor", "norm", "normal"}.isdisjoint(words):
         return "normal_dx"
     kinds = [WORDS[w] for w in words if w in WORDS]
     return kinds[-1] if kinds else None
@@ -158,6 +158,8 @@ class Crops:
         self.size = size
         self.full_share = full_share
         self.random = np.random.default_rng(seed)
+        if all(min(m.pixels.shape[1:]) < size for m in self.scales[1]):
+            raise ValueError(f"No photo is as large as a crop of {size} pixels; give larger photos or a smaller crop.")
 
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """`(B, 8, size, size)` float in [0, 1] and `(B, 8, 1, 1)` float, 1 where the plane is known."""

@@ -53,8 +53,8 @@ class Settings:
     batch: int = 12
     steps: int = 2400
     rate: float = 1e-3
-    judge_rate: float = 3e-4
-    adversary: float = 0.1  # weight of the adversarial loss against the reconstruction
+    judge_rate: float = 5e-4
+    adversary: float = 0.5  # pull of the adversarial loss, measured against the reconstruction's
     adversary_from: int = 900  # step at which the discriminator joins
     joins: float = 0.1  # weight of the reconstruction at joins, where the layout is not to be trusted
     layouts: int = 10  # of each material, made before training
@@ -145,7 +145,8 @@ class Discriminator(nn.Module):
     def forward(self, latent: Tensor, material: Tensor) -> Tensor:
         """(B, 16, h, w), (B,) -> (B, 1, h/4, w/4)."""
         for layer in self.layers:
-            latent = F.leaky_relu(layer(latent), 0.2)
+            # The gain makes up for what spectral norm and the leaky half take away; without it no loss ever saturates.
+            latent = 1.6 * F.leaky_relu(layer(latent), 0.2)
         projected = (latent * self.material(material)[:, :, None, None]).sum(1, keepdim=True)
         return self.leave(latent) + projected / latent.shape[1] ** 0.5
 
@@ -248,6 +249,12 @@ def draw(bank: Bank, s: Settings, random: np.random.Generator, new: bool) -> tup
     return torch.stack(latents), torch.stack(weights), torch.from_numpy(chosen)
 
 
+def balance(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Factor that lets two losses pull on a layer equally hard (Esser et al. 2021, VQGAN, equation 7)."""
+    pulls = [torch.autograd.grad(loss, weight, retain_graph=True)[0].norm() for loss in (first, second)]
+    return (pulls[0] / (pulls[1] + 1e-6)).clamp(max=100.0)
+
+
 def crop(x: Tensor, codes: int = 2) -> Tensor:
     """Cut the border of a training crop, which saw the zeros around it, off."""
     cut = codes * CELL
@@ -327,8 +334,9 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
             if adversarial:
                 # Wrong textures must not win by fooling a frozen judge: its weights get no gradient here.
                 gan.discriminator.requires_grad_(False)
-                loss = loss - s.adversary * gan.discriminator(made, materials).mean()
+                fooled = -gan.discriminator(made, materials).mean()
                 gan.discriminator.requires_grad_(True)
+                loss = loss + s.adversary * balance(error, fooled, gan.generator.leave.weight) * fooled
         training.step_down(loss, optimisers[0], s.rate * slower, largest=1.0)
         if adversarial:
             real, _, kinds = (t.to(where) for t in draw(bank, s, random, new=False))
@@ -368,9 +376,9 @@ class Graph(nn.Module):
         self.register_buffer("scale", bank.scale[None])
 
     def forward(self, cells: Tensor, share: Tensor, noise: Tensor) -> Tensor:
-        """(2, h, w) int64, (1, 1, h, w), (1, code, h, w) with halo -> (1, 8, H, W) without."""
-        first, second = self.memory[cells].permute(0, 3, 1, 2).chunk(2)
-        latent = self.generator(first + share * (second - first) + self.sigma * noise)
+        """(B, h, w) int64, (B, 1, 2h, 2w), (1, code, h, w) with halo -> (1, 8, H, W) without."""
+        made = self.generator(self.memory[cells].permute(0, 3, 1, 2) + self.sigma * noise)
+        latent = (share * made).sum(0, keepdim=True)
         cut = HALO * CELL - vae.DECODER_HALO
         latent = latent[:, :, cut:-cut, cut:-cut] * self.scale + self.mean
         cut = vae.DECODER_HALO * vae.FOLD
@@ -393,8 +401,13 @@ def export(run: Path, data: str, codec_run: str, out: Path, name: str) -> None:
     gan = Gan(s, len(bank.entries))
     gan.load_state_dict({k: v.float() for k, v in training.load_checkpoint(run / "checkpoint.pt")["average"].items()})
     graph = Graph(gan.eval(), vae.load_average(Path(codec_run)), bank).eval()
-    samples = [sample(graph, s, *size) for size in ((26, 20), (18, 33))]
-    axes = {"cells": {1: "h", 2: "w"}, "share": {2: "h", 3: "w"}, "noise": {2: "h", 3: "w"}, "planes": {2: "H", 3: "W"}}
+    samples = [sample(graph, s, *size) for size in ((2, 26, 20), (1, 18, 33))]
+    axes = {
+        "cells": {0: "B", 1: "h", 2: "w"},
+        "share": {0: "B", 2: "mh", 3: "mw"},
+        "noise": {2: "h", 3: "w"},
+        "planes": {2: "H", 3: "W"},
+    }
     exact = onnx_model.export_graph(graph, samples, ["planes"], axes)
     model = onnx_model.halve_weights(exact)
     rounding = max(onnx_model.compare(graph, model, feeds) for feeds in samples)
@@ -410,7 +423,7 @@ def export(run: Path, data: str, codec_run: str, out: Path, name: str) -> None:
         materials=tuple(Material(e.name, e.category, e.metres, s.longest) for e in bank.entries),
         figures={"largest_rounding_difference": rounding},
         training={"script": "export/texture_gan.py", "settings": settings, "seed": s.seed, "steps": gan_steps(run)},
-        settings={"cell": CELL * vae.FOLD, "noise": s.code, "memory": places(bank)},
+        settings={"cell": CELL * vae.FOLD, "mix": vae.FOLD, "noise": s.code, "memory": places(bank)},
     )
     onnx_model.save(model, card, out)
 
@@ -439,12 +452,12 @@ def places(bank: Bank) -> list[dict[str, object]]:
     return rows
 
 
-def sample(graph: Graph, s: Settings, height: int, width: int) -> dict[str, Tensor]:
-    """Random input of one size."""
+def sample(graph: Graph, s: Settings, count: int, height: int, width: int) -> dict[str, Tensor]:
+    """Random input for a morph of `count` materials."""
     random = torch.Generator().manual_seed(height)
     return {
-        "cells": torch.randint(len(graph.memory), (2, height, width), generator=random),
-        "share": torch.rand(1, 1, height, width, generator=random),
+        "cells": torch.randint(len(graph.memory), (count, height, width), generator=random),
+        "share": torch.rand(count, 1, CELL * height, CELL * width, generator=random).softmax(0),
         "noise": torch.randn(1, s.code, height, width, generator=random),
     }
 

@@ -19,6 +19,7 @@ def whole():
     random = np.random.default_rng(1)
     normal, height, depth = relief.encode(wavy())
     data = {name: random.random((HEIGHT, WIDTH, 1), dtype=np.float32) for name in ("roughness", "metallic", "ao")}
+    data["metallic"] = np.rint(data["metallic"])  # a surface is a metal or it is not
     albedo = random.random((HEIGHT, WIDTH, 3), dtype=np.float32)
     return Maps({"albedo": albedo, "normal": normal, "height": height, **data}, depth)
 
@@ -68,6 +69,12 @@ def test_values_out_of_range_are_clipped():
     found = collected(np.full((1, 8, 16, 16), 3.0, np.float32), 8, 2)
     assert (found["albedo"] == 1).all() and (found["ao"] == 1).all()
     assert all(np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1 for image in found.values())
+
+
+@pytest.mark.parametrize(("made", "meant"), [(0.05, 0), (0.95, 1), (0.5, 0.5)])
+def test_nearly_a_metal_is_a_metal_and_nearly_none_is_none(made, meant):
+    found = collected(np.full((1, 8, 16, 16), made, np.float32), 8, 2)
+    assert np.allclose(found["metallic"], meant) and np.allclose(found["ao"], made)
 
 
 def test_the_trainers_and_the_core_agree_on_the_planes():

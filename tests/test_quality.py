@@ -6,7 +6,8 @@ import pytest
 from core.errors import ImageError, InputError
 from core.images import Picture, write
 from core.maps import Maps, flip_green
-from core.quality import measure, read_folder
+from core.folders import read_folder
+from core.quality import measure
 
 GREY = np.array([0.5, 0.4, 0.3], np.float32)
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from core import families, quality
 from core.errors import ModelError
 from core.families import Request, texture_gan
 from core.library import BUNDLED, Library
+from core.maps import Maps
 from core.sessions import Sessions
 from core.torus import Tile
 
@@ -44,7 +46,7 @@ class Opened:
 
     def planes(self, cells, share, noise):
         """The planes (8, H, W) of a whole torus."""
-        tile = Tile(0, 0, *share.shape[2:])
+        tile = Tile(0, 0, *cells.shape[1:])
         return texture_gan._run(self.card, self.settings, self.runner, tile, cells, share, noise)
 
 
@@ -71,11 +73,19 @@ def difference(maps, others):
 def shift_error(opened, request, rows=5, columns=-7):
     """How far the planes are from rolling along with what they are made from."""
     cells, share = opened.lay_out(request)
-    noise = np.random.default_rng(4).standard_normal((1, opened.settings.noise, *share.shape[2:]), dtype=np.float32)
-    inputs = (cells, share, noise)
-    cell = opened.settings.cell
-    rolled = opened.planes(*(np.roll(a, (rows, columns), (-2, -1)) for a in inputs))
-    return np.abs(rolled - np.roll(opened.planes(*inputs), (rows * cell, columns * cell), (1, 2))).max()
+    noise = np.random.default_rng(4).standard_normal((1, opened.settings.noise, *cells.shape[1:]), dtype=np.float32)
+
+    def roll(array, scale):
+        return np.roll(array, (rows * scale, columns * scale), (-2, -1))
+
+    cell, mix = opened.settings.cell, opened.settings.mix
+    rolled = opened.planes(roll(cells, 1), roll(share, cell // mix), roll(noise, 1))
+    return np.abs(rolled - roll(opened.planes(cells, share, noise), cell)).max()
+
+
+def quiet(opened, cells):
+    """Noise of zeros for a layout."""
+    return np.zeros((1, opened.settings.noise, *cells.shape[1:]), np.float32)
 
 
 def changed(folder, **settings):
@@ -116,27 +126,28 @@ def test_a_seed_makes_one_material_and_another_seed_another(wide):
 
 
 def test_a_morph_of_nothing_is_the_material_alone(wide):
-    alone, _ = wide.lay_out(asked(morph=None, amount=0.0))
+    alone, whole = wide.lay_out(asked(morph=None, amount=0.0))
     cells, share = wide.lay_out(asked(amount=0.0))
-    assert np.array_equal(cells[0], alone[0]) and (share == 0).all()
-    noise = np.zeros((1, NOISE, *share.shape[2:]), np.float32)
-    assert np.array_equal(wide.planes(cells, share, noise), wide.planes(alone, share, noise))
+    assert alone.shape[0] == 1 and np.array_equal(cells[:1], alone) and (share[0] == 1).all()
+    noise = quiet(wide, cells)
+    assert np.abs(wide.planes(cells, share, noise) - wide.planes(alone, whole, noise)).max() < 1e-6
 
 
 def test_a_whole_morph_is_the_other_material(wide):
     cells, share = wide.lay_out(asked(amount=1.0))
     start, rows, columns, _ = wide.settings.memory["sand"]
-    assert (share == 1).all() and cells[1].min() >= start and cells[1].max() < start + rows * columns
-    noise = np.zeros((1, NOISE, *share.shape[2:]), np.float32)
-    alone = np.stack([cells[1], cells[1]])
-    assert np.abs(wide.planes(cells, share, noise) - wide.planes(alone, share * 0, noise)).max() < 1e-5
+    assert np.allclose(share[1], 1) and cells[1].min() >= start and cells[1].max() < start + rows * columns
+    noise = quiet(wide, cells)
+    alone = wide.planes(cells[1:], np.ones_like(share[1:]), noise)
+    assert np.abs(wide.planes(cells, share, noise) - alone).max() < 1e-5
 
 
-def test_the_share_grows_with_the_amount_and_stays_in_range(wide):
+def test_the_share_grows_with_the_amount_and_sums_to_one(wide):
     shares = [wide.lay_out(asked(amount=amount))[1] for amount in (0.0, 0.2, 0.5, 0.8, 1.0)]
     assert all(share.min() >= 0 and share.max() <= 1 and share.dtype == np.float32 for share in shares)
-    assert all((less <= more).all() for less, more in zip(shares, shares[1:], strict=False))
-    assert [float(share.mean()) for share in shares] == pytest.approx([0, 0.2, 0.5, 0.8, 1], abs=0.1)
+    assert all(np.allclose(share.sum(0), 1) for share in shares)
+    assert all((less[1] <= more[1]).all() for less, more in pairwise(shares))
+    assert [float(share[1].mean()) for share in shares] == pytest.approx([0, 0.2, 0.5, 0.8, 1], abs=0.1)
 
 
 def test_each_material_takes_its_own_cells(wide):
@@ -146,17 +157,19 @@ def test_each_material_takes_its_own_cells(wide):
 
 
 WRONG = {
-    "outside the model": {"memory": memory(start=10**6)},
+    "lies outside the model": {"memory": memory(start=10**6)},
     "lies outside": {"memory": memory(height=17)},
     "no memory of it": {"memory": memory(material="snow")},
-    "out of range": {"memory": memory(height=0)},
+    "'memory' settings out of range": {"memory": memory(height=0)},
     "settings out of range": {"memory": memory(start=-1)},
-    "'memory' settings; export": {"memory": memory(width="wide")},
-    "'noise' or 'memory' settings; export": {"memory": None},
+    "lacks its .* 'memory' settings": {"memory": memory(width="wide")},
+    "'memory' settings; export": {"memory": None},
     "lacks its 'cell'": {"cell": None},
-    "'cell', 'noise' or 'memory' settings out": {"cell": 0},
+    "lacks its 'cell', 'mix'": {"mix": None},
+    "'cell', 'mix', 'noise' or 'memory' settings out": {"cell": 0},
+    "'mix', 'noise' or 'memory' settings out": {"mix": 3},
     "could not be run": {"noise": NOISE + 1},
-    "made planes of shape": {"cell": CELL // 2},
+    "made planes of shape": {"cell": CELL // 2, "mix": CELL // 2},
 }
 
 
@@ -186,8 +199,16 @@ def test_tiles_of_the_shipped_model_are_the_same_as_the_whole():
     assert difference(whole, tiled) <= 1e-3
 
 
+def seams(sheets):
+    """Share of the wrap lines, of any map in either axis, that are rougher than the limit."""
+    figures = [figure for sheet in sheets for both in sheet.seam.values() for figure in both]
+    return np.mean(np.array(figures) > quality.SEAM_LIMIT)
+
+
 @needs_atlas
-@pytest.mark.parametrize("material", ATLAS or ["none"])
-def test_every_material_of_the_shipped_model_tiles(material):
-    sheet = quality.measure(shipped().make(Request(material, 128, 128, 1)))
-    assert max(max(both) for both in sheet.seam.values()) <= quality.SEAM_LIMIT
+def test_every_material_of_the_shipped_model_tiles_and_a_cut_of_it_does_not():
+    made = [shipped().make(Request(name, 128, 128, 1)) for name in ATLAS]
+    cuts = [Maps({name: image[5:105, 9:109] for name, image in maps.items()}) for maps in made]
+    # A line like any other is above the limit once in a hundred times (see core/quality.py), a seam nearly always.
+    assert seams(map(quality.measure, made)) < 0.05
+    assert seams(map(quality.measure, cuts)) > 0.4

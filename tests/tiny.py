@@ -37,7 +37,7 @@ def tiny_card(**changes: Any) -> Changes:
         "materials": [{"name": m, "category": c, "metres": 2.0, "pixels": 1024} for m, c in MATERIALS.items()],
         "figures": {},
         "training": {},
-        "settings": {"cell": CELL, "noise": NOISE, "memory": memory},
+        "settings": {"cell": CELL, "mix": CELL, "noise": NOISE, "memory": memory},
     }
     return card | changes
 
@@ -91,6 +91,7 @@ def _constants() -> dict[str, np.ndarray]:
         "halo": np.array([CELL, CELL]),
         "minus_halo": np.array([-CELL, -CELL]),
         "sides": np.array([2, 3]),
+        "batch": np.array([0]),
         "paint": random.standard_normal((DEPTH, 8, CELL, CELL)).astype(np.float32) / 2,
         "grain": random.standard_normal((NOISE, 8, CELL, CELL)).astype(np.float32) / 10,
     }
@@ -99,12 +100,10 @@ def _constants() -> dict[str, np.ndarray]:
 def _graph(drop: str, extra: str) -> onnx.GraphProto:
     node = helper.make_node
     nodes = [
-        node("Gather", ["memory", "cells"], ["rows"], axis=0),  # 2, h, w, D
+        node("Gather", ["memory", "cells"], ["rows"], axis=0),  # B, h, w, D
         node("Transpose", ["rows"], ["both"], perm=[0, 3, 1, 2]),
-        node("Split", ["both"], ["first", "second"], axis=0),
-        node("Sub", ["second", "first"], ["difference"]),
-        node("Mul", ["difference", "share"], ["part"]),
-        node("Add", ["first", "part"], ["mixed"]),
+        node("Mul", ["both", "share"], ["parts"]),
+        node("ReduceSum", ["parts", "batch"], ["mixed"]),
         node("ConvTranspose", ["mixed", "paint"], ["painted"], strides=[CELL, CELL]),
         node("ConvTranspose", ["noise", "grain"], ["grained"], strides=[CELL, CELL]),
         node("Add", ["painted", "grained"], ["sum"]),
@@ -118,8 +117,8 @@ def _graph(drop: str, extra: str) -> onnx.GraphProto:
         nodes.append(node("Add", ["open", "zero"], ["planes"]))
         constants |= values
     inputs = [
-        helper.make_tensor_value_info("cells", TensorProto.INT64, [2, "h", "w"]),
-        helper.make_tensor_value_info("share", TensorProto.FLOAT, [1, 1, "h", "w"]),
+        helper.make_tensor_value_info("cells", TensorProto.INT64, ["B", "h", "w"]),
+        helper.make_tensor_value_info("share", TensorProto.FLOAT, ["B", 1, "h", "w"]),
         helper.make_tensor_value_info("noise", TensorProto.FLOAT, [1, NOISE, "h", "w"]),
     ]
     outputs = [helper.make_tensor_value_info("planes", TensorProto.FLOAT, [1, 8, "H", "W"])]

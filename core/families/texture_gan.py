@@ -1,11 +1,11 @@
 """Texture GAN: a new layout of a material's memory, plus noise, becomes all of its maps at once.
 
 Graph inputs, for a tile of h x w cells and its halo (already added):
-    cells  int64   (2, h, w)     rows of the memory, for the first and the second material
-    share  float32 (1, 1, h, w)  weight of the second material in each cell, 0..1
-    noise  float32 (1, N, h, w)  standard normal
+    cells  int64   (B, h, w)       rows of the memory, for each of B materials (two in a morph)
+    share  float32 (B, 1, mh, mw)  weights of the materials, which sum to 1; m of them on each side of a cell
+    noise  float32 (1, N, h, w)    standard normal
 Graph output, the halo cropped off:
-    planes float32 (1, 8, H, W)  red, green, blue (sRGB), normal x, normal y (OpenGL), roughness, ao, metallic in [0, 1]
+    planes float32 (1, 8, H, W)    as core/planes.py lists them
 Stored constant: memory (rows, D), a row for each cell of each material.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..card import Card
 from ..errors import ModelError
@@ -27,9 +28,9 @@ from . import Request, Runner, Steps
 INPUTS = {"cells": 3, "share": 4, "noise": 4}
 OUTPUTS = {"planes": 4}
 
-FEATURES = 4  # main directions of a material's codes that a layout is matched by
-SOFT = 0.3  # width of the border between two morphed materials, in units of the mask's range
-SPOT = 14.0  # cells: size of the spots of a morph's mask
+FEATURES = 6  # main directions of a material's codes that a layout is matched by
+SOFT = 0.16  # width of the border between two morphed materials, in units of the mask's range
+SPOT = 10.0  # cells: size of the spots of a morph's mask
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Settings:
     """What the card says of the graph."""
 
     cell: int  # pixels a cell covers on each side
+    mix: int  # pixels a weight of `share` covers on each side
     noise: int  # channels of the noise
     memory: dict[str, tuple[int, int, int, bool]]  # material -> first row, rows, columns, seamless
 
@@ -62,7 +64,13 @@ def _run(
 ) -> Array:
     """The planes (8, H, W) of one tile."""
     halo = card.size.halo // settings.cell
-    feeds = {name: window(whole, tile, halo) for name, whole in (("cells", cells), ("share", share), ("noise", noise))}
+    scale = settings.cell // settings.mix
+    fine = Tile(*(scale * side for side in (tile.top, tile.left, tile.height, tile.width)))
+    feeds: dict[str, NDArray[Any]] = {
+        "cells": window(cells, tile, halo),
+        "share": window(share, fine, halo * scale),
+        "noise": window(noise, tile, halo),
+    }
     planes: Array = runner.run(feeds)[0][0]
     expected = (PLANES, tile.height * settings.cell, tile.width * settings.cell)
     if planes.shape != expected:
@@ -78,14 +86,14 @@ def _lay_out(
 ) -> tuple[Indices, Array]:
     """(cells, share) of the whole torus, see the top of this file."""
     memory = runner.tensor("memory")
-    first = _layout_of(settings, memory, request.material, height, width, random)
-    share = np.zeros((1, 1, height, width), np.float32)
+    scale = settings.cell // settings.mix
+    cells = [_layout_of(settings, memory, request.material, height, width, random)]
     if request.morph is None:
-        return np.stack([first, first]), share
-    second = _layout_of(settings, memory, request.morph, height, width, random)
-    mask = _spots(height, width, random)
-    share[0, 0] = np.clip((request.amount * (1 + SOFT) - mask) / SOFT, 0, 1)
-    return np.stack([first, second]), share
+        return np.stack(cells), np.ones((1, 1, height * scale, width * scale), np.float32)
+    cells.append(_layout_of(settings, memory, request.morph, height, width, random))
+    mask = _spots(height * scale, width * scale, SPOT * scale, random)
+    second = np.clip((request.amount * (1 + SOFT) - mask) / SOFT, 0, 1)
+    return np.stack(cells), np.stack([1 - second, second])[:, None]
 
 
 def _layout_of(
@@ -102,11 +110,12 @@ def _layout_of(
     return start + quilt(Example(features, seamless), height, width, random)
 
 
-def _spots(height: int, width: int, random: np.random.Generator) -> Array:
-    """A smooth periodic field (height, width), its values spread evenly over 0..1."""
+def _spots(height: int, width: int, size: float, random: np.random.Generator) -> Array:
+    """A periodic field (height, width) of ragged spots of about `size`, its values spread evenly over 0..1."""
     row, column = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    smooth = np.exp(-(row**2 + column**2) * SPOT**2 * 2) + 0.1 * np.exp(-(row**2 + column**2) * SPOT**2 / 8)
-    field = np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * smooth, s=(height, width))
+    # Flat up to the size of the spots, then falling like the outlines of clouds and coasts.
+    fall = (1 + (row**2 + column**2) * (2 * size) ** 2) ** -1.4
+    field = np.fft.irfft2(np.fft.rfft2(random.standard_normal((height, width))) * fall, s=(height, width))
     ranks = np.empty(field.size, np.float32)
     ranks[np.argsort(field, axis=None, kind="stable")] = np.linspace(0, 1, field.size, dtype=np.float32)
     return ranks.reshape(field.shape)
@@ -120,15 +129,21 @@ def _read(card: Card) -> _Settings:
             str(m["material"]): (int(m["start"]), int(m["height"]), int(m["width"]), bool(m.get("seamless", True)))
             for m in raw["memory"]
         }
-        settings = _Settings(int(raw["cell"]), int(raw["noise"]), memory)
+        settings = _Settings(int(raw["cell"]), int(raw["mix"]), int(raw["noise"]), memory)
     except (KeyError, TypeError, ValueError):
         raise ModelError(
-            f"The card of '{card.name}' lacks its 'cell', 'noise' or 'memory' settings; export the model again."
+            f"The card of '{card.name}' lacks its 'cell', 'mix', 'noise' or 'memory' settings; export the model again."
         ) from None
-    numbers = [settings.cell, settings.noise, *(n for m in memory.values() for n in m[1:3])]
-    if min(numbers) < 1 or max(numbers) > 4096 or any(m[0] < 0 for m in memory.values()):
+    numbers = [settings.cell, settings.mix, settings.noise, *(n for m in memory.values() for n in m[1:3])]
+    if (
+        min(numbers) < 1
+        or max(numbers) > 4096
+        or settings.cell % settings.mix
+        or any(m[0] < 0 for m in memory.values())
+    ):
         raise ModelError(
-            f"The card of '{card.name}' has 'cell', 'noise' or 'memory' settings out of range; export the model again."
+            f"The card of '{card.name}' has 'cell', 'mix', 'noise' or 'memory' settings out of range; "
+            "export the model again."
         )
     missing = [m.name for m in card.materials if m.name not in memory]
     if missing:
