@@ -10,7 +10,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -114,6 +114,13 @@ def check_folder(folder: Path) -> None:
             probe.write(b"tessera")
     except OSError as error:
         raise OutputError(f"Cannot write to '{folder}' ({_reason(error)}); choose another folder.") from error
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Remove what a `write_all` of this process has begun in the folder, when the process must end under it."""
+    for unfinished in folder.glob(f".*.{os.getpid()}.new.*"):
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def _openimageio() -> ModuleType:

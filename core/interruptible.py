@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from .errors import Cancelled
+from .images import discard_unfinished
 from .sessions import Sessions
 
 PATIENCE = 0.3  # seconds that interrupted work gets to end by itself
@@ -80,9 +81,7 @@ def leave(path: Path, made: bool) -> NoReturn:
 
     A folder that this process `made` goes as well.
     """
-    for unfinished in path.glob(f".*.{os.getpid()}.new.*"):  # the temporary names of images.write_all
-        with suppress(OSError):
-            unfinished.unlink()
+    discard_unfinished(path)
     if made:
         with suppress(OSError):
             path.rmdir()

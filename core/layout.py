@@ -77,7 +77,7 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
     # The plain features and their squared length: all that the sum of squared differences needs.
     spectrum = np.fft.rfft2(example.features, axes=(0, 1))
     power = np.fft.rfft2((example.features**2).sum(-1))
-    longest = min(PATCH, rows // 2, columns // 2)
+    longest = max(1, min(PATCH, rows // 2, columns // 2))
     ring = min(RING, longest // 2)
     down, across = _edges(height, longest), _edges(width, longest)
     offsets = np.zeros((height, width, 2), np.int64)
@@ -87,15 +87,14 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
     for top, bottom in pairwise(down):
         for left, right in pairwise(across):
             corner = np.array([top - ring, left - ring])
-            window = np.ix_(
-                np.arange(top - ring, min(bottom + ring, top - ring + height)) % height,
-                np.arange(left - ring, min(right + ring, left - ring + width)) % width,
-            )
+            y = np.arange(top - ring, min(bottom + ring, top - ring + height))[:, None]
+            x = np.arange(left - ring, min(right + ring, left - ring + width))[None, :]
+            window = y % height, x % width
             mask = filled[window]
             # cost[y, x]: the window's corner taken from the example's (y, x).
             cost = _misfit(spectrum, power, target[window], mask, (rows, columns))
             cost = _spread(cost, used, (bottom - top, right - left), ring)
-            _forbid(cost, offsets[window][mask] + corner, example.seamless, mask.shape)
+            _forbid(cost, _across(offsets, y, x)[mask] + corner, example.seamless, mask.shape)
             offset = np.array(_draw(cost, random)) - corner
             source = np.ix_((np.arange(top, bottom) + offset[0]) % rows, (np.arange(left, right) + offset[1]) % columns)
             offsets[top:bottom, left:right] = offset
@@ -103,6 +102,14 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
             target[top:bottom, left:right] = example.features[source]
             used[source] += 1
     return offsets
+
+
+def _across(offsets: Indices, y: Indices, x: Indices) -> Indices:
+    """Offsets at places that may lie past the layout's edge, such that they hold on this side of it."""
+    height, width = offsets.shape[:2]
+    beyond = np.stack(np.broadcast_arrays(y % height - y, x % width - x), -1)
+    found: Indices = offsets[y % height, x % width] + beyond
+    return found
 
 
 def _misfit(
@@ -137,21 +144,22 @@ def _spread(cost: Array, used: Array, patch: tuple[int, int], ring: int) -> Arra
 def _forbid(cost: Array, continuations: Indices, seamless: bool, window: tuple[int, ...]) -> None:
     """Rule out, in place, the neighbours' own continuations and what would leave an example that does not tile."""
     rows, columns = cost.shape
+    if not seamless:
+        cost[max(1, rows - window[0] + 1) :] = np.inf
+        cost[:, max(1, columns - window[1] + 1) :] = np.inf
+    allowed = cost.copy()
     reach = min(APART, rows // 4, columns // 4)
     near = np.arange(1 - reach, reach)
     for place in np.unique(continuations[:, 0] % rows * columns + continuations[:, 1] % columns):
         row, column = divmod(int(place), columns)
         cost[np.ix_((row + near) % rows, (column + near) % columns)] = np.inf
-    if not seamless:
-        cost[max(1, rows - window[0] + 1) :] = np.inf
-        cost[:, max(1, columns - window[1] + 1) :] = np.inf
+    if not np.isfinite(cost).any():  # a small example: better the neighbour's own continuation than a torn patch
+        cost[:] = allowed
 
 
 def _draw(cost: Array, random: np.random.Generator) -> tuple[int, int]:
     """One of the positions that fit nearly as well as the best."""
     best = float(cost.min())
-    if not np.isfinite(best):
-        best, cost = 0.0, np.zeros_like(cost)
     good = np.flatnonzero(cost <= best * TOLERANCE + 1e-6)
     y, x = divmod(int(good[random.integers(len(good))]), cost.shape[1])
     return y, x
@@ -168,9 +176,12 @@ def _move_joins(example: Example, offsets: Indices) -> None:
         places = [((y + dy) % height, (x + dx) % width) for dy, dx in around]
         standing = flat[_sources(example, offsets)[tuple(np.array(places).swapaxes(0, 1))]]  # (8, n, D)
         best, lowest = offsets[y, x], np.full(len(y), np.inf, np.float32)
-        beside = [(y, x)] + [p for p, step in zip(places, around, strict=True) if 0 in step]
-        for candidate in [offsets[place] for place in beside]:
+        beside = [_across(offsets, y + dy, x + dx) for dy, dx in [(0, 0), *around] if 0 in (dy, dx)]
+        for candidate in beside:
             cost = np.zeros(len(y), np.float32)
+            if not example.seamless:  # no cell may come from past the photo's edge
+                outside = ((y + candidate[:, 0]) // rows != 0) | ((x + candidate[:, 1]) // columns != 0)
+                cost[outside] = np.finfo(np.float32).max
             for (dy, dx), there in zip(around, standing, strict=True):
                 row, column = (y + dy + candidate[:, 0]) % rows, (x + dx + candidate[:, 1]) % columns
                 difference = flat[row * columns + column] - there

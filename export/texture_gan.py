@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,9 +75,14 @@ class Entry:
 def read_atlas(path: str, found: Sequence[photos.MaterialFiles]) -> list[Entry]:
     """The materials to learn: those that the atlas names, or all found under their own names."""
     if not path:
-        return [Entry(f.name.lower(), f.name, f.category, 1.0) for f in found]
+        return [Entry(plain_name(f.name), f.name, f.category, 1.0) for f in found]
     rows = tomllib.loads(Path(path).read_text(encoding="utf-8"))["material"]
     return [Entry(**row) for row in rows]
+
+
+def plain_name(folder: str) -> str:
+    """A folder's name as a material's: lower-case letters, digits and _ only, since it becomes a file name."""
+    return re.sub("[^a-z0-9]+", "_", folder.lower()).strip("_") or "material"
 
 
 class Mixer(nn.Module):
@@ -203,11 +209,10 @@ def encode(codec: vae.Codec, material: photos.Material) -> Tensor:
     """Latent (16, h, w) of a material, seamless where the photo is: it is wrapped before and cropped after."""
     pixels, known = vae.tensors(material)
     halo = 8 * vae.FOLD * CELL
-    pixels = vae.fill(pixels, known)
-    pixels = pixels[:, :, : pixels.shape[2] // 8 * 8, : pixels.shape[3] // 8 * 8]
-    mode = "circular" if material.seamless else "replicate"
+    sides = ((0, 0), (0, 0), (halo, halo), (halo, halo))
+    padded = np.pad(vae.fill(pixels, known).numpy(), sides, mode="wrap" if material.seamless else "edge")
     with torch.no_grad():
-        latent = codec.encoder(F.pad(pixels, (halo,) * 4, mode=mode), known)[0][0]
+        latent = codec.encoder(torch.from_numpy(padded), known)[0][0]
     cut = halo // vae.FOLD
     return latent[:, cut:-cut, cut:-cut]
 
@@ -320,7 +325,7 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
         }
         training.save_checkpoint(checkpoint, state)
 
-    step, shown = start, {"error": 1.0, "real": 0.0, "fake": 0.0}
+    step, shown = start - 1, {"error": 1.0, "real": 0.0, "fake": 0.0}
     for step, bar in training.step_range(start, s.steps, minutes, quiet):
         slower = training.cosine(step, s.steps)
         new, weights, materials = (t.to(where) for t in draw(bank, s, random, new=True))

@@ -56,7 +56,9 @@ def start_linear(enter: nn.Conv2d, leave: nn.Conv2d, samples: Tensor, weight: Te
     """
     centre = samples.mean(0)
     variance, directions = torch.linalg.eigh(torch.cov(((samples - centre) * weight).T))
-    scale, directions = variance[-enter.out_channels :].sqrt(), directions[:, -enter.out_channels :]
+    # Flat photos have directions in which nothing varies; what is not there must not be blown up.
+    scale = variance.clamp_min(1e-6 * float(variance.max()) + 1e-12)[-enter.out_channels :].sqrt()
+    directions = directions[:, -enter.out_channels :]
     inwards, outwards = (directions * weight[:, None] / scale).T, directions * scale / weight[:, None]
     enter.weight.copy_(inwards[:, :, None, None])
     leave.weight.copy_(outwards[:, :, None, None])

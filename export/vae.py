@@ -180,7 +180,7 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
         training.save_checkpoint(checkpoint, state)
         write_sheet(codec, known_materials[::29], run / f"sheet_{step:06d}.png")
 
-    step = start
+    step = start - 1
     for step, bar in training.step_range(start, s.steps, minutes, quiet):
         pixels, known = crops.batch(s.batch)
         pixels = pixels.to(where, memory_format=torch.channels_last)
@@ -248,7 +248,8 @@ def judge(codec: Codec, held_out: list[photos.Material]) -> dict[str, float]:
         decibels.append(-10 * math.log10(float(F.mse_loss(made[:, :3], pixels[:, :3]))))
         if material.known[3]:
             degrees.append(float(angles(made[:, 3:5], pixels[:, 3:5]).mean()))
-    return {"albedo_psnr_db": float(np.mean(decibels)), "normal_angle_deg": float(np.mean(degrees))}
+    figures = {"albedo_psnr_db": decibels, "normal_angle_deg": degrees}
+    return {name: float(np.mean(values)) for name, values in figures.items() if values}
 
 
 def load_held_out(data: Path, run: Path, longest: int) -> list[photos.Material]:

@@ -11,6 +11,7 @@ from tiny import command
 from torch import nn
 
 from core import quality
+from core.folders import read_folder
 from core.library import Library
 from core.onnx_file import read_tensor
 from export import materials, onnx_model, texture_gan, training, vae
@@ -270,7 +271,7 @@ def test_an_exported_model_generates_files_that_tile(trained, tmp_path):
     words = ("generate", "ours", "--models", trained.models, "--model", "tiny", "--size", "128x64", "--out", tmp_path)
     done = command(*words, "--provider", "cpu")
     assert done.returncode == 0, done.stderr
-    sheet = quality.measure(quality.read_folder(tmp_path))
+    sheet = quality.measure(read_folder(tmp_path))
     seams = [figure for both in sheet.seam.values() for figure in both]
     # So few and so blocky pixels have no usual line: one or two may be above the limit, as where nothing is a seam.
     assert sheet.size == (128, 64) and np.mean(np.array(seams) > quality.SEAM_LIMIT) < 0.3

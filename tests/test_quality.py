@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.errors import ImageError, InputError
+from core.folders import read_folder
 from core.images import Picture, write
 from core.maps import Maps, flip_green
-from core.folders import read_folder
 from core.quality import measure
 
 GREY = np.array([0.5, 0.4, 0.3], np.float32)

@@ -46,10 +46,11 @@ class _Settings:
 def generate(card: Card, runner: Runner, request: Request) -> Steps:
     """Make all maps of a material, or of a morph between two (see `core.families.Family`)."""
     settings = _read(card)
-    random = np.random.default_rng(request.seed)
+    # A generator for each use: a morph of amount 0 is the material alone, noise and all.
+    layout, grain = (np.random.default_rng(s) for s in np.random.SeedSequence(request.seed).spawn(2))
     height, width = request.height // settings.cell, request.width // settings.cell
-    cells, share = _lay_out(settings, runner, request, height, width, random)
-    noise = random.standard_normal((1, settings.noise, height, width), dtype=np.float32)
+    cells, share = _lay_out(settings, runner, request, height, width, layout)
+    noise = grain.standard_normal((1, settings.noise, height, width), dtype=np.float32)
     yield 0.1
     pieces = list(tiles(height, width, max(1, request.tile // settings.cell)))
     surfaces = Surfaces(request.height, request.width)
