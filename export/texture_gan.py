@@ -57,6 +57,7 @@ class Settings:
     judge_rate: float = 5e-4
     adversary: float = 0.5  # pull of the adversarial loss, measured against the reconstruction's
     adversary_from: int = 900  # step at which the discriminator joins
+    pixels: float = 0.0  # weight of the decoded maps' error: dear, so for the last steps of a run
     joins: float = 0.1  # weight of the reconstruction at joins, where the layout is not to be trusted
     layouts: int = 10  # of each material, made before training
     seed: int = 1
@@ -172,6 +173,10 @@ class Bank:
         self.seamless = [m.seamless for m in loaded]
         self.layouts: list[list[Indices]] = []
 
+    def to(self, where: torch.device) -> None:
+        """Move what the decoder's input is scaled by."""
+        self.mean, self.scale = self.mean.to(where), self.scale.to(where)
+
     def prepare_layouts(self, count: int, size: int, random: np.random.Generator) -> None:
         """Lay out each material `count` times, by the main directions of its latent."""
         for latent, seamless in zip(self.latents, self.seamless, strict=True):
@@ -260,6 +265,16 @@ def balance(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     return (pulls[0] / (pulls[1] + 1e-6)).clamp(max=100.0)
 
 
+def decoded_error(decoder: vae.Decoder, bank: Bank, made: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """How far the maps of made latents are from those of the wanted ones, steps from pixel to pixel included."""
+    half = slice(0, len(made) // 2 or 1)  # of the batch: the decoder costs more than the generator
+    decoded = [decoder(latent[half] * bank.scale + bank.mean) for latent in (made, wanted)]
+    importance = torch.tensor(vae.WEIGHTS, device=made.device)[None, :, None, None]
+    difference = (decoded[0] - decoded[1].detach()) * importance
+    weights = F.interpolate(weights[half], scale_factor=vae.FOLD, mode="nearest")
+    return vae.error_of(difference * weights) / weights.mean()
+
+
 def crop(x: Tensor, codes: int = 2) -> Tensor:
     """Cut the border of a training crop, which saw the zeros around it, off."""
     cut = codes * CELL
@@ -294,11 +309,14 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     torch.manual_seed(s.seed)
     random = np.random.default_rng(s.seed)
     training.save_settings(run, s)
-    bank = load_bank(s)
+    codec = vae.load_average(Path(s.codec))
+    bank = load_bank(s, codec)
     bank.prepare_layouts(s.layouts, 48, random)
     gan = Gan(s, len(bank.entries))
     gan.start_linear(torch.cat([bank.cells(i)[::8] for i in range(len(bank.entries))]))
     training.to_device(gan, where)
+    training.to_device(codec.requires_grad_(False), where)
+    bank.to(where)
     made_by = [*gan.encoder.parameters(), *gan.generator.parameters()]
     optimisers = (
         torch.optim.Adam(made_by, s.rate, betas=(0.5, 0.99)),
@@ -336,6 +354,8 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
             made, new, weights = crop(made.float()), crop(new), crop(weights)
             error = ((made - new).abs() * weights).mean() / weights.mean()
             loss = error + 1e-3 * (codes**2).mean()
+            if s.pixels:
+                loss = loss + s.pixels * decoded_error(codec.decoder, bank, made, new, weights)
             if adversarial:
                 # Wrong textures must not win by fooling a frozen judge: its weights get no gradient here.
                 gan.discriminator.requires_grad_(False)
@@ -361,13 +381,13 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     save(step + 1)
 
 
-def load_bank(s: Settings) -> Bank:
+def load_bank(s: Settings, codec: vae.Codec) -> Bank:
     """Read the atlas's photos and encode them."""
     found = photos.find_materials(Path(s.data))
     entries = read_atlas(s.atlas, found)
     files = {f.name: f for f in found}
     loaded = [photos.load(files[e.source], s.longest) for e in entries]
-    return Bank(entries, loaded, vae.load_average(Path(s.codec)))
+    return Bank(entries, loaded, codec)
 
 
 class Graph(nn.Module):
@@ -402,10 +422,11 @@ def export(run: Path, data: str, codec_run: str, out: Path, name: str) -> None:
     """Write the ONNX model of a run, proven equal to PyTorch at two sizes."""
     raw = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     s = Settings(**{**raw, "data": data, "codec": codec_run})
-    bank = load_bank(s)
+    codec = vae.load_average(Path(codec_run))
+    bank = load_bank(s, codec)
     gan = Gan(s, len(bank.entries))
     gan.load_state_dict({k: v.float() for k, v in training.load_checkpoint(run / "checkpoint.pt")["average"].items()})
-    graph = Graph(gan.eval(), vae.load_average(Path(codec_run)), bank).eval()
+    graph = Graph(gan.eval(), codec, bank).eval()
     samples = [sample(graph, s, *size) for size in ((2, 26, 20), (1, 18, 33))]
     axes = {
         "cells": {0: "B", 1: "h", 2: "w"},
@@ -478,7 +499,7 @@ def write_sheet(bank: Bank, s: Settings, average: training.Average, path: Path) 
         quilted = unfold(bank.cells(material), bank.layouts[material][0][:32, :32])[None]
         cells = []
         for latent in (quilted, gan.make(quilted)[0]):
-            made = decoder(latent * bank.scale + bank.mean)[0].permute(1, 2, 0).numpy()
+            made = decoder(latent * bank.scale.cpu() + bank.mean.cpu())[0].permute(1, 2, 0).numpy()
             cells += [made[..., :3], np.concatenate([made[..., 3:5], made[..., 5:6]], -1)]
         rows.append(cells)
     training.save_sheet(path, rows)
