@@ -60,9 +60,33 @@ class Surfaces:
                 plane = (plane - GREY_METAL) / (1 - 2 * GREY_METAL)
             np.clip(plane, 0, 1, out=data[place])
 
+    def even_borders(self, cell: int) -> None:
+        """Bring the steps at the borders of cells, and half way between, down to the size of the others.
+
+        What a network makes of neighbouring cells never quite meets; video codecs even such borders out as well
+        (List et al. 2003, "Adaptive deblocking filter"). How much is measured, for each map and axis.
+        """
+        for image in (self.albedo, self.across, self.down, *self.data.values()):
+            for lines in (image, image.swapaxes(0, 1)):
+                for border in {0, cell // 2}:
+                    _even_border(lines, cell, border)
+
     def maps(self) -> Maps:
         """All maps; the collected slopes are given up on the way."""
         surface = relief.integrate(self.across, self.down)
         del self.across, self.down
         normal, height, depth = relief.encode(surface)
         return Maps({"albedo": self.albedo, "normal": normal, "height": height, **self.data}, depth)
+
+
+def _even_border(lines: Array, cell: int, border: int) -> None:
+    """Even out, in place, the steps between lines `border` - 1 and `border` of every cell along the first axis."""
+    after = np.arange(border, len(lines), cell)
+    middle = after + cell // 4
+    usual = float(np.abs(lines[middle % len(lines)] - lines[(middle - 1) % len(lines)]).mean())
+    step = lines[after] - lines[after - 1]
+    size = float(np.abs(step).mean())
+    if size > usual:
+        step *= (1 - usual / size) / 2
+        lines[after - 1] += step
+        lines[after] -= step

@@ -71,6 +71,7 @@ class Entry:
     source: str
     category: str
     metres: float
+    ship: bool = True  # False where a look at the results said no; it is trained all the same
 
 
 def read_atlas(path: str, found: Sequence[photos.MaterialFiles]) -> list[Entry]:
@@ -396,7 +397,7 @@ class Graph(nn.Module):
     def __init__(self, gan: Gan, codec: vae.Codec, bank: Bank) -> None:
         super().__init__()
         self.generator, self.decoder, self.sigma = gan.generator, codec.decoder, gan.sigma
-        self.memory = nn.Parameter(torch.cat([remember(gan, bank, i) for i in range(len(bank.entries))]))
+        self.memory = nn.Parameter(torch.cat([remember(gan, bank, i) for i, e in enumerate(bank.entries) if e.ship]))
         self.register_buffer("mean", bank.mean[None])
         self.register_buffer("scale", bank.scale[None])
 
@@ -446,7 +447,7 @@ def export(run: Path, data: str, codec_run: str, out: Path, name: str) -> None:
         licence="CC0-1.0",
         data="CC0 1.0 photo-based materials of Poly Haven and ambientCG: " + ", ".join(e.source for e in bank.entries),
         precision="float16",
-        materials=tuple(Material(e.name, e.category, e.metres, s.longest) for e in bank.entries),
+        materials=tuple(Material(e.name, e.category, e.metres, s.longest) for e in bank.entries if e.ship),
         figures={"largest_rounding_difference": rounding},
         training={"script": "export/texture_gan.py", "settings": settings, "seed": s.seed, "steps": gan_steps(run)},
         settings={"cell": CELL * vae.FOLD, "mix": vae.FOLD, "noise": s.code, "memory": places(bank)},
@@ -463,6 +464,8 @@ def places(bank: Bank) -> list[dict[str, object]]:
     """Where each material stands in the memory, for the card."""
     rows, start = [], 0
     for entry, latent, seamless in zip(bank.entries, bank.latents, bank.seamless, strict=True):
+        if not entry.ship:
+            continue
         height, width = (side // CELL for side in latent.shape[1:])
         rows.append(
             {

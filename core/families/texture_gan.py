@@ -57,6 +57,7 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     for done, tile in enumerate(pieces, 1):
         surfaces.put(tile, settings.cell, _run(card, settings, runner, tile, cells, share, noise))
         yield 0.1 + 0.7 * done / len(pieces)
+    surfaces.even_borders(settings.cell)
     return surfaces.maps()
 
 
