@@ -223,7 +223,8 @@ class Trained:
         self._call(vae, "export", "--run", self.codec, "--out", self.models / "codec.onnx")
         out = ("--out", self.models / "tiny.onnx", "--name", "tiny")
         self._call(texture_gan, "export", "--run", self.gan, "--codec", self.codec, *out)
-        return {model.card.name: model.card for model in Library([self.models]).models()}
+        ours = [model for model in Library([self.models]).models() if model.path.parent == self.models]
+        return {model.card.name: model.card for model in ours}
 
     def step(self, run):
         """How far a run's checkpoint is."""
