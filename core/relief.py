@@ -34,16 +34,18 @@ def integrate(across: Array, down: Array) -> Array:
     # Angular frequencies in radians for each pixel.
     row = np.float32(2 * np.pi) * np.fft.fftfreq(height).astype(np.float32)[:, None]
     column = np.float32(2 * np.pi) * np.fft.rfftfreq(width).astype(np.float32)[None, :]
-    wave = row**2 + column**2
-    total = np.sin(row) ** 2 + np.sin(column) ** 2 + FINEST * (np.sin(row / 2) ** 4 + np.sin(column / 2) ** 4)
-    total[0, 0] = 1
-    filtered = wave / (wave + np.float32(2 * np.pi / WIDEST) ** 2) / total
     spectrum = np.fft.rfft2(across)
     spectrum *= np.sin(column)
     other = np.fft.rfft2(down)
     other *= np.sin(row)
     spectrum += other
-    spectrum *= -1j * filtered
+    del other  # large maps: no array is kept longer than it is needed
+    spectrum *= -1j
+    wave = row**2 + column**2
+    spectrum *= wave / (wave + np.float32(2 * np.pi / WIDEST) ** 2)
+    wave = np.sin(row) ** 2 + np.sin(column) ** 2 + FINEST * (np.sin(row / 2) ** 4 + np.sin(column / 2) ** 4)
+    wave[0, 0] = 1
+    spectrum /= wave
     spectrum[0, 0] = 0
     return np.fft.irfft2(spectrum, s=across.shape).astype(np.float32)
 

@@ -1,4 +1,7 @@
-"""What every trainer shares: devices, saved settings, resumable checkpoints, averaged weights, sample sheets."""
+"""What every trainer shares: devices, saved settings, resumable checkpoints, averaged weights, sample sheets.
+
+python -m export.training runs/gan export/weights/atlas      # keep what is needed to go on, in half precision
+"""
 
 from __future__ import annotations
 
@@ -192,3 +195,10 @@ def save_sheet(path: Path, rows: list[list[NDArray[np.floating[Any]]]]) -> None:
     pixels = np.rint(np.concatenate(lines, axis=0) * 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=keep.__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    keep(**vars(parser.parse_args()))
