@@ -35,7 +35,6 @@ from export import onnx_model, training, vae
 
 CELL = 2  # latent cells that a code covers on each side
 HALO = 8  # codes around a tile that influence it, decoder included
-ATLAS = Path(__file__).with_name("atlas.toml")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Settings:
 
     data: str  # folder of materials
     codec: str  # run of the codec
-    atlas: str = str(ATLAS)  # names and sources of the materials; "" takes every material of the folder
+    atlas: str = "atlas.toml"  # names and sources, here or beside this script; "" takes every material of the folder
     longest: int = 512  # photos are reduced to this many pixels on their longer side
     code: int = 20  # channels of a code
     sigma: float = 0.2  # standard deviation of the noise on a code
@@ -78,7 +77,8 @@ def read_atlas(path: str, found: Sequence[photos.MaterialFiles]) -> list[Entry]:
     """The materials to learn: those that the atlas names, or all found under their own names."""
     if not path:
         return [Entry(plain_name(f.name), f.name, f.category, 1.0) for f in found]
-    rows = tomllib.loads(Path(path).read_text(encoding="utf-8"))["material"]
+    place = Path(path) if Path(path).is_file() else Path(__file__).with_name(Path(path).name)
+    rows = tomllib.loads(place.read_text(encoding="utf-8"))["material"]
     return [Entry(**row) for row in rows]
 
 

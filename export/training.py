@@ -140,7 +140,10 @@ def keep(run: Path, out: Path) -> None:
     kept = {k: half(v) if isinstance(v, dict) else v for k, v in state.items() if not k.startswith("optimiser")}
     save_checkpoint(out / "checkpoint.pt", kept)
     for path in run.glob("*.json"):
-        (out / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(facts, dict):  # paths are of this machine, their last names are what was meant
+            facts |= {key: Path(facts[key]).name for key in ("data", "codec", "atlas") if facts.get(key)}
+        (out / path.name).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 class Average:
