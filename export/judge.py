@@ -97,7 +97,7 @@ def sheet_of(photo: Array, made: list[Maps]) -> list[Array]:
     return [shown, *(m["albedo"] for m in made), halved, *(m["normal"] for m in made[:1])]
 
 
-def write_gallery(library: Library, sessions: Sessions, names: list[str], path: Path, columns: int = 8) -> None:
+def write_gallery(library: Library, sessions: Sessions, names: list[str], path: Path, columns: int = 7) -> None:
     """A grid of balls, one for each material, with its name below."""
     side = 200
     rows = -(-len(names) // columns)

@@ -57,11 +57,47 @@ def export_graph(
             dynamo=False,
         )
         model = onnx.load(path)
+    shuffle_by_convolution(model)
     onnx.checker.check_model(model)
     difference = max(compare(network, model, feeds) for feeds in samples)
     if difference > LARGEST_DIFFERENCE:
         raise NotEqualError(f"ONNX Runtime and PyTorch differ by {difference:.2e}, more than {LARGEST_DIFFERENCE:.0e}.")
     return model
+
+
+def shuffle_by_convolution(model: onnx.ModelProto) -> None:
+    """Replace, in place, every DepthToSpace by a transposed convolution that moves the same numbers.
+
+    ONNX Runtime's CPU provider runs the former on one core; a grouped convolution with ones and zeros took a
+    quarter to two thirds of the time.
+    """
+    graph = model.graph
+    for index, node in enumerate(graph.node):
+        if node.op_type != "DepthToSpace":
+            continue
+        side = next(a.i for a in node.attribute if a.name == "blocksize")
+        channels = _channels_into(graph, node.input[0])
+        weight = np.eye(side * side, dtype=np.float32).reshape(side * side, 1, side, side)
+        name = f"shuffle_{index}"
+        graph.initializer.append(numpy_helper.from_array(np.tile(weight, (channels // side**2, 1, 1, 1)), name))
+        moved = helper.make_node(
+            "ConvTranspose",
+            [node.input[0], name],
+            list(node.output),
+            name=node.name,
+            strides=[side, side],
+            group=channels // side**2,
+        )
+        node.CopyFrom(moved)
+
+
+def _channels_into(graph: onnx.GraphProto, value: str) -> int:
+    """Channels of a value that a convolution makes, perhaps with a sum behind it."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    maker = next(node for node in graph.node if value in node.output)
+    if maker.op_type == "Conv":
+        return int(shapes[maker.input[1]][0])
+    return _channels_into(graph, maker.input[0])
 
 
 @torch.no_grad()

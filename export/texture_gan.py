@@ -35,6 +35,7 @@ from export import onnx_model, training, vae
 
 CELL = 2  # latent cells that a code covers on each side
 HALO = 8  # codes around a tile that influence it, decoder included
+COARSE_HALO = 4  # of these, what the generator's coarse half sees
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,11 @@ class Generator(nn.Module):
         self.leave = nn.Conv2d(width // 2, vae.LATENT, 1)
         self.linear = nn.Conv2d(code, vae.LATENT * CELL**2, 1)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """(B, code, h, w) -> (B, 16, 2h, 2w)."""
+    def forward(self, codes: Tensor, cut: int = 0) -> Tensor:
+        """(B, code, h, w) -> (B, 16, 2h, 2w); `cut` codes of each border are given up half way, to save work."""
         hidden = self.coarse(F.leaky_relu(self.enter(codes), 0.1))
+        if cut:
+            hidden, codes = hidden[:, :, cut:-cut, cut:-cut], codes[:, :, cut:-cut, cut:-cut]
         return F.pixel_shuffle(self.linear(codes), CELL) + self.leave(self.fine(F.pixel_shuffle(self.up(hidden), CELL)))
 
 
@@ -403,9 +406,10 @@ class Graph(nn.Module):
 
     def forward(self, cells: Tensor, share: Tensor, noise: Tensor) -> Tensor:
         """(B, h, w) int64, (B, 1, 2h, 2w), (1, code, h, w) with halo -> (1, 8, H, W) without."""
-        made = self.generator(self.memory[cells].permute(0, 3, 1, 2) + self.sigma * noise)
-        latent = (share * made).sum(0, keepdim=True)
-        cut = HALO * CELL - vae.DECODER_HALO
+        made = self.generator(self.memory[cells].permute(0, 3, 1, 2) + self.sigma * noise, COARSE_HALO)
+        cut = COARSE_HALO * CELL
+        latent = (share[:, :, cut:-cut, cut:-cut] * made).sum(0, keepdim=True)
+        cut = (HALO - COARSE_HALO) * CELL - vae.DECODER_HALO
         latent = latent[:, :, cut:-cut, cut:-cut] * self.scale + self.mean
         cut = vae.DECODER_HALO * vae.FOLD
         return self.decoder(latent)[:, :, cut:-cut, cut:-cut]

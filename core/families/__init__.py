@@ -29,7 +29,7 @@ class Request:
     seed: int
     morph: str | None = None  # second material
     amount: float = 0.0  # 0 is all `material`, 1 is all `morph`
-    tile: int = 1024  # largest side, in pixels, that runs in one piece
+    tile: int = 512  # largest side, in pixels, that runs in one piece; 1024 was no faster and took twice the memory
 
 
 class Runner(Protocol):

@@ -145,7 +145,7 @@ def torch_seconds(run: Path, codec_run: Path, feeds: dict, runs: int, threads: i
     gan.load_state_dict({name: w.float() if w.is_floating_point() else w for name, w in weights.items()})
     side = 2 * (int(np.sqrt(feeds["cells"].max() + 1)) + 1)
     bank = SimpleNamespace(
-        entries=[None],
+        entries=[SimpleNamespace(ship=True)],
         latents=[torch.zeros(vae.LATENT, side, side)],
         seamless=[True],
         mean=torch.zeros(vae.LATENT, 1, 1),
