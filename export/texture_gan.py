@@ -181,6 +181,13 @@ class Bank:
         """Move what the decoder's input is scaled by."""
         self.mean, self.scale = self.mean.to(where), self.scale.to(where)
 
+    def check_sizes(self, window: int) -> None:
+        """`ValueError` when a photo that does not tile is smaller than a training crop."""
+        for entry, latent, seamless in zip(self.entries, self.latents, self.seamless, strict=True):
+            if not seamless and min(latent.shape[1:]) < window * CELL:
+                needed = window * CELL * vae.FOLD
+                raise ValueError(f"{entry.source} is smaller than a crop of {needed} pixels; give a smaller --window.")
+
     def prepare_layouts(self, count: int, size: int, random: np.random.Generator) -> None:
         """Lay out each material `count` times, by the main directions of its latent."""
         for latent, seamless in zip(self.latents, self.seamless, strict=True):
@@ -315,6 +322,7 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
     training.save_settings(run, s)
     codec = vae.load_average(Path(s.codec))
     bank = load_bank(s, codec)
+    bank.check_sizes(s.window)
     bank.prepare_layouts(s.layouts, 48, random)
     gan = Gan(s, len(bank.entries))
     gan.start_linear(torch.cat([bank.cells(i)[::8] for i in range(len(bank.entries))]))

@@ -278,6 +278,16 @@ def test_an_exported_model_generates_files_that_tile(trained, tmp_path):
     assert sheet.size == (128, 64) and np.mean(np.array(seams) > quality.SEAM_LIMIT) < 0.3
 
 
+def test_a_photo_smaller_than_a_crop_is_refused_unless_it_tiles():
+    bank = object.__new__(texture_gan.Bank)
+    bank.entries = [texture_gan.Entry("wall", "Wall", "", 1.0)]
+    bank.latents, bank.seamless = [torch.zeros(vae.LATENT, 16, 40)], [True]
+    bank.check_sizes(9)
+    bank.seamless = [False]
+    with pytest.raises(ValueError, match=r"Wall.*--window"):
+        bank.check_sizes(9)
+
+
 @pytest.mark.parametrize("trainer", [vae, texture_gan])
 def test_a_dry_run_prints_every_setting_and_writes_nothing(trainer, tmp_path, capsys):
     words = ["train", "--data", "photos", "--run", str(tmp_path / "run"), "--dry-run", "--steps", "12"]
