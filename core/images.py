@@ -1,4 +1,4 @@
-"""Image files: the one file of core that reads and writes them, with OpenImageIO (bundled with Blender).
+"""Image files: the one file of core that reads and writes them, PNG by itself and the others with OpenImageIO.
 
 Values are taken and written as they are: no colour conversion, no dither, no premultiplication. A set of files is
 written completely or not at all.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import png
 from .errors import ImageError, OutputError
 from .maps import Array
 
@@ -41,12 +41,12 @@ _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "f
 class Picture:
     """Pixels and the precision at which they are stored."""
 
-    pixels: Array  # float32 (H, W, C) in [0, 1], C is 1 or 3, row 0 at the top; clipped on writing
+    pixels: Array  # float32 (H, W, C) in [0, 1], C is 1, 3 or 4 (RGBA, PNG only); row 0 at the top; clipped on writing
     depth: int = 8  # bits a channel: 8, 16, or 32 (EXR only; an EXR of 16 is half)
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != np.float32 or self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3):
-            raise ValueError(f"expected float32 (H, W, 1 or 3), got {self.pixels.dtype} {self.pixels.shape}")
+        if self.pixels.dtype != np.float32 or self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3, 4):
+            raise ValueError(f"expected float32 (H, W, 1, 3 or 4), got {self.pixels.dtype} {self.pixels.shape}")
         if self.depth not in (8, 16, 32):
             raise ValueError(f"depth is 8, 16 or 32, not {self.depth}")
 
@@ -77,7 +77,12 @@ def write(path: Path | str, picture: Picture) -> None:
     write_all(path.parent, {path.name: picture}, {})
 
 
-def write_all(folder: Path, pictures: Mapping[str, Picture], texts: Mapping[str, str]) -> list[Path]:
+def encode(picture: Picture) -> bytes:
+    """The bytes of a PNG file; 8 or 16 bits."""
+    return png.encode(_quantised(picture, floating=False))
+
+
+def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]) -> list[Path]:
     """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths.
 
     All or nothing: the files get temporary names and are renamed only when all are complete. On an error or an
@@ -87,7 +92,7 @@ def write_all(folder: Path, pictures: Mapping[str, Picture], texts: Mapping[str,
     for name, picture in pictures.items():
         _check_format(name, picture)
     check_folder(folder)
-    contents: dict[str, Picture | str] = {**pictures, **texts}
+    contents: dict[str, Picture | str | bytes] = {**pictures, **others}
     pending: dict[Path, Path] = {}
     try:
         for name, content in contents.items():
@@ -133,7 +138,7 @@ def _openimageio() -> ModuleType:
 
 
 def _decode(path: Path) -> Array:
-    if _is_png(path) and not _png_is_whole(path):
+    if _is_png(path) and not png.is_whole(memoryview(path.read_bytes())):  # else libpng prints on stderr by itself
         raise ImageError(f"'{path.name}' is damaged or incomplete; download or export it again.")
     oiio = _openimageio()
     as_stored = oiio.ImageSpec()
@@ -166,28 +171,31 @@ def _check_format(name: str, picture: Picture) -> None:
         raise OutputError(f"'{name}' cannot be written with {picture.depth} bits; choose one of: {known}.")
 
 
-def _save(path: Path, content: Picture | str) -> None:
+def _save(path: Path, content: Picture | str | bytes) -> None:
+    if isinstance(content, str):
+        content = content.encode("utf-8")  # bytes: the same line ends on all systems
+    if isinstance(content, Picture) and path.suffix.lower() == ".png":
+        content = encode(content)
     if isinstance(content, Picture):
-        _encode(path, content)
+        _save_by_library(path, content)
     else:
-        path.write_bytes(content.encode("utf-8"))  # bytes: the same line ends on all systems
+        path.write_bytes(content)
 
 
-def _encode(path: Path, picture: Picture) -> None:
+def _save_by_library(path: Path, picture: Picture) -> None:
     oiio = _openimageio()
     pixels = _quantised(picture, floating=path.suffix.lower() == ".exr")
     height, width, channels = pixels.shape
     spec = oiio.ImageSpec(width, height, channels, _TYPES[pixels.dtype.name])
-    for key, value in _attributes(path.suffix.lower()).items():
-        spec.attribute(key, value)
+    spec.attribute("compression", "zip")
+    # OpenImageIO dates these files unless told otherwise; the same pixels must give the same bytes.
+    spec.attribute("DateTime", "1980:01:01 00:00:00")
     target = oiio.ImageOutput.create(str(path))
     if target is None:
         raise OSError(_first_line(oiio.geterror()))
     written = target.open(str(path), spec) and target.write_image(pixels)
     if not (target.close() and written):  # close always, and it is there that a full disk often shows
         raise OSError(_first_line(target.geterror() or oiio.geterror()))
-    if path.suffix.lower() == ".png" and not _png_is_whole(path):
-        raise OSError("the disk is full")
 
 
 def _quantised(picture: Picture, floating: bool) -> np.ndarray[Any, Any]:
@@ -202,34 +210,9 @@ def _quantised(picture: Picture, floating: bool) -> np.ndarray[Any, Any]:
     return stored
 
 
-def _attributes(suffix: str) -> dict[str, str | int]:
-    if suffix == ".png":
-        # "raw" leaves out the chunks for gamma and primaries, which some programs apply to data as well.
-        return {"oiio:ColorSpace": "raw", "png:compressionLevel": 2}  # level 6 takes twice as long to save 4 %
-    # OpenImageIO dates these files unless told otherwise; the same pixels must give the same bytes.
-    return {"compression": "zip", "DateTime": "1980:01:01 00:00:00"}
-
-
-def _png_is_whole(path: Path) -> bool:
-    """Whether every chunk of a PNG is there and has its checksum (PNG specification, 5.3).
-
-    Asked before reading, since libpng prints on stderr by itself, and after writing, since a full disk goes unnoticed.
-    """
-    data = memoryview(path.read_bytes())
-    at, kind = 8, b""
-    while kind != b"IEND" and at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind = bytes(data[at + 4 : at + 8])
-        end = at + 8 + length
-        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        at = end + 4
-    return kind == b"IEND"
-
-
 def _is_png(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+        return file.read(len(png.SIGNATURE)) == png.SIGNATURE
 
 
 def _hidden(target: Path, word: str) -> Path:

@@ -82,6 +82,16 @@ def run(recipe: Recipe, library: Library, sessions: Sessions) -> Run:
     return _run(recipe, choose(recipe, library), sessions)
 
 
+def finish(run: Run) -> Result:
+    """The result of a run whose progress nobody watches."""
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
 def _run(recipe: Recipe, model: Model, sessions: Sessions) -> Run:
     start = time.perf_counter()
     yield Progress("loading", 0.0)
@@ -117,16 +127,16 @@ def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
     start = time.perf_counter()
     sheet = quality.measure(result.maps)
     pictures = {"preview.png": images.Picture(preview.picture(result.maps), 8)}
-    stem = f"{recipe.material}-{recipe.morph}" if recipe.morph else recipe.material
     for name, image in result.maps.only(recipe.maps or list(result.maps)).items():
-        pictures[f"{stem}_{recipe.seed}_{name}.{recipe.format}"] = _picture(name, image, recipe)
+        pictures[f"{recipe.title}_{recipe.seed}_{name}.{recipe.format}"] = picture(name, image, recipe)
     seconds = {**result.seconds, "checking": time.perf_counter() - start}
     manifest = _manifest(result, recipe, sheet, seconds, [*pictures, "manifest.json"])
     files = images.write_all(folder, pictures, {"manifest.json": json.dumps(manifest, indent=1) + "\n"})
     return Saved(files, sheet.failures())
 
 
-def _picture(name: str, image: Array, recipe: Recipe) -> images.Picture:
+def picture(name: str, image: Array, recipe: Recipe) -> images.Picture:
+    """A map as it is stored: the normal in the direction and all in the depth that the recipe asks for."""
     if recipe.normal == "dx" and name == "normal":
         image = flip_green(image)
     default = 32 if recipe.format == "exr" else 16 if name == "height" else 8

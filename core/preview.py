@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .maps import Array, Maps
 from .shading import KEY, Floats, Surface, backdrop, dot, shade, tone_map, unit
+from .srgb import decode, encode
 
 RADIUS = 0.80  # of the ball, in half sides of the picture
 CENTRE = 0.05  # the ball stands a little above the middle, to leave room for its shadow
@@ -47,7 +48,7 @@ def ball(maps: Maps, side: int, repeats: float = 2.0) -> Array:
     for top in range(0, fine, rows):
         light[:, top : top + rows] = _rows(top, min(top + rows, fine), fine, texture)
     light = tone_map(light).reshape(3, side, SAMPLES, side, SAMPLES).mean(axis=(2, 4))
-    return np.ascontiguousarray(_encoded(light).transpose(1, 2, 0))
+    return np.ascontiguousarray(encode(light).transpose(1, 2, 0))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _texture(maps: Maps, per_tile: float, repeats: float) -> _Texture:
 def _prepared(name: str, image: Floats) -> Floats:
     """Values that may be averaged: linear colour, normals as vectors of length 1."""
     if name == "albedo":
-        return _decoded(image)
+        return decode(image)
     if name == "normal":
         vectors = image * 2 - 1
         length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))[..., None]
@@ -216,23 +217,8 @@ def _tiled(maps: Maps, side: int) -> Array:
     """The albedo twice across, `(side, side, 3)`; down as often as its shape asks."""
     albedo = maps.images.get("albedo", np.full((*maps.size[::-1], 3), 0.5, np.float32))
     height, width = albedo.shape[:2]
-    linear = _reduced(_decoded(albedo), max(1, round(2 * width / side)))
+    linear = _reduced(decode(albedo), max(1, round(2 * width / side)))
     scale = 2 * width / side
     rows = (((np.arange(side) + 0.5) * scale) % height / height * linear.shape[0]).astype(np.int64)
     columns = (((np.arange(side) + 0.5) * scale) % width / width * linear.shape[1]).astype(np.int64)
-    return _encoded(linear[rows[:, None], columns[None]])
-
-
-def _decoded(image: Floats) -> Floats:
-    """SRGB to linear light (IEC 61966-2-1)."""
-    value = np.linspace(0, 1, 4096, dtype=np.float32)  # a table: powers of millions of pixels take too long
-    table = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    return table[(np.clip(image, 0, 1) * np.float32(4095) + np.float32(0.5)).astype(np.uint16)]
-
-
-def _encoded(image: Floats) -> Floats:
-    """Linear light to sRGB (IEC 61966-2-1)."""
-    encoded: Floats = np.where(
-        image <= 0.0031308, image * 12.92, 1.055 * np.maximum(image, 0.0031308) ** (1 / 2.4) - 0.055
-    )
-    return encoded.astype(np.float32, copy=False)
+    return encode(linear[rows[:, None], columns[None]])

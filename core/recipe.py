@@ -36,6 +36,11 @@ class Recipe:
     normal: str = "gl"  # "gl": Y+, "dx": Y-
     format: str = "png"  # "exr" holds floats: of 32 bits, or of 16 by `depth`
 
+    @property
+    def title(self) -> str:
+        """What people and files call the result."""
+        return f"{self.material}-{self.morph}" if self.morph else self.material
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The same recipe as plain data, without what is left at its default; `from_dict` reads it back."""
         source: dict[str, Any] = {key: getattr(self, key) for key in ("material", "model", "seed", "width", "height")}

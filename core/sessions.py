@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,21 @@ Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The default search tries every algorithm for each new shape, which takes seconds.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-_INSTALL_CUDA = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
+# ONNX Runtime for Windows is linked against a newer C++ runtime than old systems, or their programs, have loaded.
+_WINDOWS = "install the latest Microsoft Visual C++ Redistributable (x64) and restart"
+# A whole model, y = -x: its session tells what really runs without the time and memory that a true one takes.
+_SMALLEST = bytes.fromhex(
+    "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a0208"
+    "0142040a00100d"
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do when something is missing. It depends on how Tessera came onto the machine."""
+
+    runtime: str = "install it with: pip install onnxruntime"
+    cuda: str = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
 
 
 class Session:
@@ -75,8 +90,16 @@ class Session:
 class Sessions:
     """Opens models on first use and keeps them. One thread works; any thread may cancel."""
 
-    def __init__(self, provider: Provider = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        provider: Provider = "auto",
+        threads: int | None = None,
+        advice: Advice | None = None,
+        cuda_folder: Path | None = None,
+    ) -> None:
         self.provider, self.threads = provider, threads  # threads: None for one on each core
+        self.advice = advice or Advice()
+        self.cuda_folder = cuda_folder  # where the libraries of CUDA and cuDNN are; None for where pip puts them
         self.cancelled = False
         self._open: dict[Path, Session] = {}
         self._running: Any = None
@@ -97,6 +120,11 @@ class Sessions:
             self._open[model.path] = session
         return session
 
+    def probe(self) -> tuple[str, str]:
+        """(what would really run, why not CUDA), as `Session.provider` and `why_not_cuda`; errors as `open`."""
+        inner, why = self._inner(_SMALLEST, "The runtime's own test")
+        return inner.get_providers()[0], why
+
     def release(self) -> None:
         """Close every session and give its memory back."""
         self._open.clear()
@@ -109,7 +137,7 @@ class Sessions:
                 self._running.terminate = True
 
     def _begin(self) -> Any:
-        options = _runtime().RunOptions()
+        options = self._runtime().RunOptions()
         options.log_severity_level = 4
         with self._lock:
             if self.cancelled:
@@ -122,53 +150,55 @@ class Sessions:
             self._running = None
 
     def _start(self, path: Path) -> Session:
-        runtime = _runtime()
+        inner, why = self._inner(str(path), path.name)
+        return Session(self, path, inner, why)
+
+    def _inner(self, model: str | bytes, name: str) -> tuple[Any, str]:
+        """ONNX Runtime's session of a model (a path, or the file's bytes), and why it does not run on CUDA."""
+        runtime = self._runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # failures are told by our own sentences
         options.intra_op_num_threads = self.threads or 0
         why = ""
         if self.provider != "cpu":
-            inner, why = _on_cuda(runtime, path, options)
+            inner, why = self._on_cuda(runtime, model, options)
             if inner is not None:
-                return Session(self, path, inner, "")
+                return inner, ""
             if self.provider == "cuda":
                 raise ProviderError(f"CUDA was asked for but cannot be used: {why}")
         try:
-            inner = runtime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
+            return runtime.InferenceSession(model, options, providers=[CPU], enable_fallback=0), why
         except MemoryError:
-            raise ResourceError(f"Memory ran out while {path.name} was opened; close other programs.") from None
+            raise ResourceError(f"Memory ran out while {name} was opened; close other programs.") from None
         except Exception as error:  # ONNX Runtime has a class for each failure, and no common one
-            raise ModelError(f"{path.name} cannot be opened: {_first_line(error)}; export the model again.") from None
-        return Session(self, path, inner, why)
+            raise ModelError(f"{name} cannot be opened: {_first_line(error)}; export the model again.") from None
 
+    def _on_cuda(self, runtime: Any, model: str | bytes, options: Any) -> tuple[Any, str]:
+        """The session on CUDA and "", or None and the sentence that says why not."""
+        advice = self.advice.cuda
+        if CUDA not in runtime.get_available_providers():
+            return None, f"this ONNX Runtime is built without CUDA; {advice}."
+        try:
+            if hasattr(runtime, "preload_dlls"):
+                runtime.preload_dlls(directory=str(self.cuda_folder) if self.cuda_folder else None)
+            inner = runtime.InferenceSession(
+                model, options, providers=[(CUDA, _CUDA_OPTIONS), CPU], enable_fallback=0
+            )  # an operator that CUDA lacks runs on the CPU
+        except Exception as error:
+            return None, f"{_first_line(error)}; {advice}, and check the driver with nvidia-smi."
+        if inner.get_providers()[0] != CUDA:
+            return None, f"its libraries or an NVIDIA driver are missing; {advice}, and check it with nvidia-smi."
+        return inner, ""
 
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        why = _first_line(error)
-        raise ProviderError(
-            f"ONNX Runtime cannot be loaded ({why}); install it with: pip install onnxruntime"
-        ) from None
-    onnxruntime.set_default_logger_severity(4)  # it would report a missing CUDA library on stderr
-    return onnxruntime
+    def _runtime(self) -> Any:
+        try:
+            import onnxruntime
 
-
-def _on_cuda(runtime: Any, path: Path, options: Any) -> tuple[Any, str]:
-    """The session on CUDA and "", or None and the sentence that says why not."""
-    if CUDA not in runtime.get_available_providers():
-        return None, f"this ONNX Runtime is built without CUDA; {_INSTALL_CUDA}."
-    if hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()  # finds the CUDA libraries that pip installed
-    try:
-        inner = runtime.InferenceSession(
-            str(path), options, providers=[(CUDA, _CUDA_OPTIONS), CPU], enable_fallback=0
-        )  # an operator that CUDA lacks runs on the CPU
-    except Exception as error:
-        return None, f"{_first_line(error)}; {_INSTALL_CUDA}, and check the driver with nvidia-smi."
-    if inner.get_providers()[0] != CUDA:
-        return None, f"its libraries or an NVIDIA driver are missing; {_INSTALL_CUDA}, and check it with nvidia-smi."
-    return inner, ""
+            onnxruntime.set_default_logger_severity(4)  # it would report a missing CUDA library on stderr
+        except Exception as error:  # a damaged installation fails in many ways, not with ImportError alone
+            remedy = _WINDOWS if "DLL" in str(error) else self.advice.runtime
+            raise ProviderError(f"ONNX Runtime cannot be loaded ({_first_line(error)}); {remedy}.") from None
+        return onnxruntime
 
 
 def _check(kind: str, path: Path, found: Any, needed: Mapping[str, int]) -> None:

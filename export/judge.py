@@ -2,7 +2,8 @@
 
     python -m export.judge --data DIR --model core/models/atlas.onnx --out sheets   # one sheet a material
     python -m export.judge … --write-card                                           # figures into the card
-    python -m export.judge … --gallery gallery.jpg                                  # balls, no photos
+    python -m export.judge --model FILE --gallery gallery.jpg                       # balls, no photos
+    python -m export.judge --model FILE --thumbnails                                # a ball a file, beside the model
 
 A sheet shows: photo | three seeds | one of them tiled 2x2. Sheets hold photos, so they go to a folder that git ignores.
 Figures guard against colour drift, copies and repetition; which texture is good, only a look can tell.
@@ -20,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from core import card, pipeline, preview, quality
+from core import card, pipeline, preview, quality, thumbnails
 from core.library import Library
 from core.maps import Array, Maps
 from core.recipe import from_dict
@@ -35,13 +36,7 @@ PATCH = 7  # pixels on a side of the patches that the Wasserstein distance compa
 def make(library: Library, sessions: Sessions, material: str, seed: int, size: int) -> Maps:
     """One result of the product itself, by the same road that users take."""
     recipe = from_dict({"source": {"material": material, "seed": seed, "size": size}})
-    steps = pipeline.run(recipe, library, sessions)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: pipeline.Result = end.value
-            return result.maps
+    return pipeline.finish(pipeline.run(recipe, library, sessions)).maps
 
 
 def correlation(first: Array, second: Array) -> float:
@@ -130,11 +125,12 @@ def load_photo(data: Path, sources: dict[str, photos.MaterialFiles], source: str
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the photos")
+    parser.add_argument("--data", type=Path, help="folder of the photos")
     parser.add_argument("--model", type=Path, required=True, help="ONNX file of a texture GAN")
     parser.add_argument("--out", type=Path, default=Path("sheets"), help="folder for sheets and figures (sheets)")
     parser.add_argument("--write-card", action="store_true", help="write the mean figures into the model's card")
     parser.add_argument("--gallery", type=Path, help="write only this picture: a ball of each material")
+    parser.add_argument("--thumbnails", action="store_true", help="write only the thumbnails that the model ships with")
     options = parser.parse_args(arguments)
     library, sessions = Library([options.model.parent]), Sessions("auto")
     model = next(m for m in library.models() if m.path.name == options.model.name)
@@ -142,6 +138,12 @@ def main(arguments: list[str] | None = None) -> None:
     if options.gallery:
         write_gallery(library, sessions, names, options.gallery)
         return
+    if options.thumbnails:
+        for _ in thumbnails.draw([(name, thumbnails.shipped(model, name)) for name in names], library, sessions):
+            pass
+        return
+    if options.data is None:
+        parser.error("--data is needed to compare with photos")
     sources = {f.name: f for f in photos.find_materials(options.data)}
     rows = {}
     for place in model.card.settings["memory"]:

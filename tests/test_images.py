@@ -54,6 +54,17 @@ def test_no_file_holds_a_date(tmp_path, name, depth):
     assert now not in (tmp_path / name).read_bytes()
 
 
+def test_alpha_is_written_beside_the_colours(tmp_path):
+    pixels = np.array([[[10, 20, 30, 40], [50, 60, 70, 80]]], np.float32) / 255
+    write(tmp_path / "a.png", Picture(pixels))
+    assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[10, 20, 30, 40], [50, 60, 70, 80]]]
+
+
+def test_a_png_in_memory_has_the_bytes_of_the_file(tmp_path):
+    write(tmp_path / "a.png", Picture(noise(), 16))
+    assert images.encode(Picture(noise(), 16)) == (tmp_path / "a.png").read_bytes()
+
+
 def test_colours_under_alpha_are_read_as_stored(tmp_path):
     Image.new("RGBA", (4, 4), (200, 100, 50, 10)).save(tmp_path / "a.png")
     assert np.allclose(read(tmp_path / "a.png"), np.array([200, 100, 50]) / 255)

@@ -9,7 +9,7 @@ from tiny import CELL, NOISE, tiny_model
 from core import families
 from core.errors import Cancelled, ModelError, ProviderError, ResourceError
 from core.library import Library
-from core.sessions import CPU, Sessions
+from core.sessions import CPU, Advice, Sessions
 
 
 def feeds(side=10):  # a halo of one cell is cropped off
@@ -123,6 +123,24 @@ def test_without_onnxruntime_the_remedy_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ProviderError, match="pip install onnxruntime"):
         opened(tmp_path)
+
+
+def test_a_probe_says_what_would_run_without_a_model(monkeypatch):
+    assert Sessions("cpu").probe() == (CPU, "")
+    without_cuda(monkeypatch)
+    provider, why = Sessions("auto", advice=Advice(cuda="ask Ada")).probe()
+    assert provider == CPU and why.endswith("ask Ada.")
+
+
+def test_a_windows_loader_failure_names_what_to_install(monkeypatch):
+    import onnxruntime
+
+    def failing(_):
+        raise ImportError("DLL load failed: a DLL initialization routine failed")
+
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", failing)
+    with pytest.raises(ProviderError, match="Visual C"):
+        Sessions("cpu").probe()
 
 
 def test_onnxruntime_writes_nothing_on_stderr(tmp_path, capfd):
