@@ -1,3 +1,1 @@
 """The engine: models in, maps out. Only numpy, ONNX Runtime and itself by relative import, so it runs anywhere."""
-
-__version__ = "0.1.0"

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
 from .errors import InputError, TesseraError
+from .version import VERSION
 
 if TYPE_CHECKING:  # at run time each command imports what it needs, so that `list` starts at once
     from .card import Card
@@ -37,30 +37,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Tells mistakes in one sentence, and exits with status 2."""
+
     def error(self, message: str) -> NoReturn:
         """One sentence, without the usage text in front."""
         self.exit(2, f"{self.prog}: {message}; --help shows how it is used.\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = _Parser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--quiet", action="store_true", help="print errors only")
     common.add_argument("--models", type=Path, metavar="DIR", help="a further folder of models, looked at first")
-    device = _Parser(add_help=False)
+    device = Parser(add_help=False)
     device.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run")
     device.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
-    parser = _Parser(
-        prog="python -m core", description="Tessera: seamless PBR materials made by small neural networks."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser = Parser(prog="python -m core", description="Tessera: seamless PBR materials made by small neural networks.")
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     listing = commands.add_parser("list", parents=[common], help="models and the materials they make")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=_list)
     generate = commands.add_parser("generate", parents=[common, device], help="make a material")
-    _generate_options(generate)
+    recipe_options(generate)
     generate.set_defaults(command=_generate)
     run = commands.add_parser("run", parents=[common, device], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _generate_options(parser: argparse.ArgumentParser) -> None:
+def recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `recipe_of` reads."""
     parser.add_argument("material", metavar="MATERIAL", help="a name that `list` shows")
     parser.add_argument("--seed", type=int, help="0 to 4294967295; the same seed gives the same pixels (0)")
     parser.add_argument("--size", metavar="N|WxH", help="pixels (1024)")
@@ -113,13 +114,18 @@ def _described(path: Path, card: Card) -> dict[str, Any]:
 
 
 def _generate(options: argparse.Namespace) -> int:
+    return _make(recipe_of(options), options)
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The recipe that the arguments of `recipe_options` ask for; `RecipeError` when it is wrong."""
     from .recipe import from_dict
 
     export = {key: getattr(options, key) for key in ("depth", "normal", "format")}
     export["maps"] = None if options.maps is None else [name.strip() for name in options.maps.split(",")]
     source = {key: getattr(options, key) for key in ("material", "model", "seed", "size", "morph", "amount")}
     given = {"source": source, "export": export}
-    return _make(from_dict({name: _given(table) for name, table in given.items()}), options)
+    return from_dict({name: _given(table) for name, table in given.items()})
 
 
 def _given(table: dict[str, Any]) -> dict[str, Any]:

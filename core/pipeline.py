@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import __version__, families, images, preview, quality
+from . import families, images, preview, quality
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
 from .recipe import Recipe
 from .sessions import Sessions
+from .version import VERSION
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _manifest(
     card = result.model.card
     material = card.material(recipe.material)
     return {
-        "tessera": __version__,
+        "tessera": VERSION,
         "recipe": recipe.to_dict(),
         "model": {"file": result.model.path.name, "name": card.name, "sha256": result.sha256, "licence": card.licence},
         "provider": result.provider,

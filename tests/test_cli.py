@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny import command, started, tiny_model
 
-from core import __version__
 from core.cli import main
+from core.version import VERSION
 
 MAPS = ("albedo", "normal", "height", "roughness", "metallic", "ao")
 
@@ -55,7 +55,7 @@ def test_a_material_is_made_with_preview_and_manifest(generate, tmp_path):
 def test_the_manifest_says_how_it_was_made(generate, tmp_path):
     generate("oak", "--maps", "height,albedo")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["tessera"] == __version__ and manifest["provider"] == "CPUExecutionProvider"
+    assert manifest["tessera"] == VERSION and manifest["provider"] == "CPUExecutionProvider"
     assert manifest["recipe"]["source"]["material"] == "oak" and len(manifest["model"]["sha256"]) == 64
     assert set(manifest["files"]) == {path.name for path in (tmp_path / "out").iterdir()}
     assert set(manifest["seconds"]) == {"loading", "making", "checking"} and manifest["quality"]
