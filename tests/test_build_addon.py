@@ -276,5 +276,5 @@ def test_the_manifest_keeps_blenders_rules():
 
 def test_the_real_zip_has_the_models_and_their_pictures():
     found = build_addon.contents(ROOT)
-    assert {"__init__.py", "core/sessions.py", "core/models/atlas.onnx", "core/models/codec.onnx"} <= set(found)
+    assert {"core/sessions.py", "core/models/atlas.onnx", "core/models/atlas/oak.png"} <= set(found)
     assert not [name for name in found if "pycache" in name or name.startswith(("tests/", "export/"))]
