@@ -25,7 +25,7 @@ _BLOCK = 32768  # points shaded at a time; they stay in the processor's cache
 def picture(maps: Maps, side: int = 512) -> Array:
     """The albedo tiled 2 x 2 and the ball, side by side: float32 `(side, 2 * side, 3)`, sRGB-encoded in [0, 1]."""
     maps = _at_most(maps, 4 * side)
-    return np.concatenate([_tiled(maps, side), ball(maps, side)], axis=1)
+    return np.concatenate([tiled(maps, side), ball(maps, side)], axis=1)
 
 
 def _at_most(maps: Maps, longest: int) -> Maps:
@@ -213,12 +213,12 @@ def _mixed(layers: Floats, first: Indices, second: Indices, part: Floats) -> Flo
     return mixed
 
 
-def _tiled(maps: Maps, side: int) -> Array:
-    """The albedo twice across, `(side, side, 3)`; down as often as its shape asks."""
+def tiled(maps: Maps, side: int, repeats: float = 2.0) -> Array:
+    """The albedo `repeats` times across, `(side, side, 3)`, sRGB-encoded; down as often as its shape asks."""
     albedo = maps.images.get("albedo", np.full((*maps.size[::-1], 3), 0.5, np.float32))
     height, width = albedo.shape[:2]
-    linear = _reduced(decode(albedo), max(1, round(2 * width / side)))
-    scale = 2 * width / side
+    scale = repeats * width / side
+    linear = _reduced(decode(albedo), max(1, round(scale)))
     rows = (((np.arange(side) + 0.5) * scale) % height / height * linear.shape[0]).astype(np.int64)
     columns = (((np.arange(side) + 0.5) * scale) % width / width * linear.shape[1]).astype(np.int64)
     return encode(linear[rows[:, None], columns[None]])

@@ -36,7 +36,8 @@ class Advice:
     """What to do when something is missing. It depends on how Tessera came onto the machine."""
 
     runtime: str = "install it with: pip install onnxruntime"
-    cuda: str = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
+    cuda_build: str = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
+    cuda_libraries: str = cuda_build + ", and check the driver with nvidia-smi"
 
 
 class Session:
@@ -175,9 +176,8 @@ class Sessions:
 
     def _on_cuda(self, runtime: Any, model: str | bytes, options: Any) -> tuple[Any, str]:
         """The session on CUDA and "", or None and the sentence that says why not."""
-        advice = self.advice.cuda
         if CUDA not in runtime.get_available_providers():
-            return None, f"this ONNX Runtime is built without CUDA; {advice}."
+            return None, f"this ONNX Runtime is built without CUDA; {self.advice.cuda_build}."
         try:
             if hasattr(runtime, "preload_dlls"):
                 runtime.preload_dlls(directory=str(self.cuda_folder) if self.cuda_folder else None)
@@ -185,9 +185,9 @@ class Sessions:
                 model, options, providers=[(CUDA, _CUDA_OPTIONS), CPU], enable_fallback=0
             )  # an operator that CUDA lacks runs on the CPU
         except Exception as error:
-            return None, f"{_first_line(error)}; {advice}, and check the driver with nvidia-smi."
+            return None, f"{_first_line(error)}; {self.advice.cuda_libraries}."
         if inner.get_providers()[0] != CUDA:
-            return None, f"its libraries or an NVIDIA driver are missing; {advice}, and check it with nvidia-smi."
+            return None, f"its libraries or an NVIDIA driver are missing; {self.advice.cuda_libraries}."
         return inner, ""
 
     def _runtime(self) -> Any:

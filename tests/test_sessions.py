@@ -128,7 +128,7 @@ def test_without_onnxruntime_the_remedy_is_told(tmp_path, monkeypatch):
 def test_a_probe_says_what_would_run_without_a_model(monkeypatch):
     assert Sessions("cpu").probe() == (CPU, "")
     without_cuda(monkeypatch)
-    provider, why = Sessions("auto", advice=Advice(cuda="ask Ada")).probe()
+    provider, why = Sessions("auto", advice=Advice(cuda_build="ask Ada")).probe()
     assert provider == CPU and why.endswith("ask Ada.")
 
 

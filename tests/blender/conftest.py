@@ -10,8 +10,8 @@ from pathlib import Path
 
 import bpy
 import pytest
+from verbs import PACKAGE
 
-PACKAGE = "bl_ext.user_default.tessera"
 _status = pytest.ExitCode.INTERNAL_ERROR
 
 
@@ -32,6 +32,8 @@ def scene(installed):
     preferences = getattr(bpy.context.preferences.addons[PACKAGE], "preferences", None)
     for name in preferences.bl_rna.properties.keys() if preferences else ():
         preferences.property_unset(name)
+    importlib.import_module(f"{PACKAGE}.engine").forget()
+    importlib.import_module(f"{PACKAGE}.jobs").clear_message()
     return bpy.context.scene
 
 

@@ -1,0 +1,40 @@
+"""The maps of a material as files for a game engine."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import bpy
+
+from . import materials
+from .core import images, packing
+from .core.errors import InputError
+from .core.images import Picture
+from .core.pipeline import Progress
+
+Steps = Generator[Progress, None, list[Path]]
+
+
+def export(material: bpy.types.Material, folder: Path, engine: str, normal: str | None = None) -> Steps:
+    """Steps that write the maps and return the files; reads Blender's images at once, then touches `bpy` no more.
+
+    `normal`, "gl" or "dx", overrides what the engine expects. `InputError` for an unknown engine or missing maps,
+    `OutputError` when the folder cannot be written.
+    """
+    if engine not in packing.ENGINES:
+        raise InputError(f"'{engine}' is not known; choose from {', '.join(packing.ENGINES)}.")
+    maps = materials.maps_of(material)
+    images.check_folder(folder)
+    return _write(packing.pack(maps, engine, bpy.path.clean_name(material.name), normal), folder)
+
+
+def _write(pictures: dict[str, Picture], folder: Path) -> Steps:
+    yield Progress("encoding", 0.0)
+    files: dict[str, bytes] = {}
+    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
+        for name, data in zip(pictures, pool.map(images.encode, pictures.values()), strict=True):
+            files[name] = data
+            yield Progress("encoding", len(files) / len(pictures))
+    return images.write_all(folder, {}, files)

@@ -1,0 +1,155 @@
+"""Pictures of the materials, and the lists in which the panel offers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import bpy.utils.previews
+import numpy as np
+
+from . import engine, jobs
+from .core import thumbnails
+from .core.errors import TesseraError
+from .core.library import Model
+from .core.maps import Array
+
+ALL = "ALL"  # the category that holds everything
+
+Item = tuple[str, str, str, int, int]  # as Blender's EnumProperty takes it
+
+
+class _Cache:
+    """Blender keeps no references to the strings of a dynamic list: they must live here as long as it may look."""
+
+    previews: bpy.utils.previews.ImagePreviewCollection | None = None
+    items: dict[tuple[str, str], list[Item]]
+    numbers: dict[str, int]  # material -> its number in every list, as long as this Blender runs
+
+
+def names(category: str = ALL, search: str = "") -> list[str]:
+    """Materials of a category whose name or category holds every word of `search`, in the order they are shown."""
+    words = search.lower().replace("_", " ").split()
+    known = engine.library().materials().values()
+    fitting = [
+        m
+        for m in known
+        if category in (ALL, m.category)
+        and all(word in f"{m.name} {m.category}".lower().replace("_", " ") for word in words)
+    ]
+    return [m.name for m in sorted(fitting, key=lambda m: (m.category, m.name))]
+
+
+def categories() -> list[str]:
+    """Every category there is."""
+    return sorted({m.category for m in engine.library().materials().values()})
+
+
+def title(name: str) -> str:
+    """A name as people write it."""
+    return name.replace("_", " ").replace("-", " ").capitalize()
+
+
+def items(category: str, search: str, chosen: str) -> list[Item]:
+    """The list of a gallery; the chosen material is always in it, so that it can be shown."""
+    key = (category, search)
+    if key not in _Cache.items:
+        _Cache.items[key] = [_item(name) for name in names(category, search)]
+    found = _Cache.items[key]
+    if chosen in engine.library().materials() and all(item[0] != chosen for item in found):
+        key = (category, f"{search}\n{chosen}")
+        if key not in _Cache.items:
+            _Cache.items[key] = [_item(chosen), *found]
+        found = _Cache.items[key]
+    return found
+
+
+def number(name: str) -> int:
+    """The number that stands for a material in every list."""
+    return _Cache.numbers.setdefault(name, len(_Cache.numbers))
+
+
+def by_number(value: int) -> str:
+    """The material that a number stands for, or ""."""
+    return next((name for name, other in _Cache.numbers.items() if other == value), "")
+
+
+def icon(name: str) -> int:
+    """Blender's number of a material's picture; 0 without one."""
+    if name not in _Cache.previews:
+        path = _thumbnail(name)
+        if path is None:
+            return 0
+        _Cache.previews.load(name, str(path), "IMAGE")
+    return _Cache.previews[name].icon_id
+
+
+def show(key: str, picture: Array) -> int:
+    """Keep a picture `(H, W, 3)`, sRGB-encoded in [0, 1], under a key, and return Blender's number of it."""
+    if key not in _Cache.previews:
+        _Cache.previews.new(key)
+    fill(_Cache.previews[key], picture)
+    return _Cache.previews[key].icon_id
+
+
+def fill(target: bpy.types.ImagePreview, picture: Array) -> None:
+    """Put a picture `(H, W, 3)`, sRGB-encoded in [0, 1], into a preview of Blender's."""
+    height, width, _ = picture.shape
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = picture[::-1]
+    target.image_size = width, height
+    target.image_pixels_float.foreach_set(rgba.ravel())
+
+
+def without_picture() -> list[str]:
+    """Materials that have no thumbnail yet: those of models that people trained themselves."""
+    return [name for name in engine.library().materials() if _thumbnail(name) is None]
+
+
+def refresh() -> None:
+    """Look into the folders again."""
+    engine.library().refresh()
+    _Cache.items.clear()
+    if _Cache.previews is not None:
+        _Cache.previews.clear()
+
+
+def draw_missing() -> jobs.Steps:
+    """Make the thumbnails that are missing, into the user's folder of this extension; touches no `bpy` in between."""
+    library = engine.library()
+    targets = [(name, _made(library.find(name), name)) for name in without_picture()]
+    return thumbnails.draw(targets, library, engine.sessions())
+
+
+def _item(name: str) -> Item:
+    material = engine.library().materials()[name]
+    tip = f"{title(material.category)}; {material.pixels} pixels are {material.metres:.2g} m wide"
+    return name, title(name), tip, icon(name), number(name)
+
+
+def _thumbnail(name: str) -> Path | None:
+    try:
+        model = engine.library().find(name)
+        places = thumbnails.shipped(model, name), _made(model, name)
+        return next((path for path in places if path.is_file()), None)
+    except (TesseraError, OSError):
+        return None
+
+
+def _made(model: Model, name: str) -> Path:
+    """Where the thumbnail of a material lies that was made here; another when its model is trained further."""
+    folder = Path(bpy.utils.extension_path_user(__package__, path="thumbnails", create=True))
+    return folder / f"{model.path.stem}_{model.path.stat().st_mtime_ns:x}_{name}.png"
+
+
+def register() -> None:
+    """Start with no pictures."""
+    _Cache.items, _Cache.numbers = {}, {}
+    _Cache.previews = bpy.utils.previews.new()
+
+
+def unregister() -> None:
+    """Give the pictures back."""
+    bpy.utils.previews.remove(_Cache.previews)
+    _Cache.previews = None
+    _Cache.items, _Cache.numbers = {}, {}

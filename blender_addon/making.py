@@ -1,0 +1,104 @@
+"""From a recipe to encoded maps, off the main thread: nothing here touches `bpy`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .core import images, pipeline, preview
+from .core.images import Picture
+from .core.library import Library
+from .core.maps import Array
+from .core.pipeline import Progress, Result
+from .core.recipe import Recipe
+from .core.sessions import Sessions
+from .pixels import Content
+
+BALL = 256  # pixels: side of the picture that an asset shows
+
+
+@dataclass(frozen=True)
+class Made:
+    """Maps ready to become Blender's images."""
+
+    recipe: Recipe
+    result: Result
+    contents: Mapping[str, Content]  # map -> what `pixels.create` takes
+    ball: Array | None  # float32 (BALL, BALL, 3), sRGB-encoded; None unless asked for
+
+    @property
+    def metres(self) -> tuple[float, float]:
+        """Real-world width and height that the maps cover."""
+        material = self.result.model.card.material(self.recipe.material)
+        return self.recipe.width * material.metres / material.pixels, (
+            self.recipe.height * material.metres / material.pixels
+        )
+
+
+Steps = Generator[Progress, None, Made]
+
+
+def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | None, ball: bool = False) -> Steps:
+    """Run a recipe and encode the maps it asks for, into memory or, with a folder, into files there.
+
+    The recipe is checked by this call itself; see `pipeline.run`. Normals are OpenGL's, as Blender has them. With the
+    format exr the contents are pixels: only Blender is sure to have a library that encodes them, and only on its main
+    thread.
+    """
+    recipe = replace(recipe, normal="gl")
+    return _make(recipe, pipeline.run(recipe, library, sessions), folder, ball)
+
+
+def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None, ball: bool) -> Steps:
+    result = yield from _scaled(run, 0.0, 0.9)
+    yield Progress("encoding", 0.9)
+    pictures = {name: pipeline.picture(name, image, recipe) for name, image in _wanted(result, recipe)}
+    picture = preview.ball(result.maps, BALL, repeats=1.2) if ball else None
+    if recipe.format == "exr":
+        return Made(recipe, result, pictures, picture)
+    encoded = yield from _scaled(_encoded(pictures), 0.9, 1.0)
+    if folder is None:
+        return Made(recipe, result, encoded, picture)
+    files = images.write_all(folder, {}, {f"{stem(recipe)}_{name}.png": data for name, data in encoded.items()})
+    return Made(recipe, result, dict(zip(encoded, files, strict=True)), picture)
+
+
+def _scaled(steps: Generator[Progress, None, Any], low: float, high: float) -> Generator[Progress, None, Any]:
+    """The same steps, as a part of the whole work."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(progress.stage, low + (high - low) * progress.fraction)
+
+
+def told(made: Made) -> str:
+    """A line that says what was made, where and how fast."""
+    recipe, result = made.recipe, made.result
+    device = "CUDA" if result.provider.startswith("CUDA") else "CPU"
+    return f"{recipe.title}, {recipe.width} x {recipe.height}, {sum(result.seconds.values()):.1f} s on the {device}"
+
+
+def stem(recipe: Recipe) -> str:
+    """Start of the file names: another recipe never overwrites the files of this one, so undo finds its images."""
+    source = json.dumps(recipe.to_dict(), sort_keys=True)
+    return f"{recipe.title}_{recipe.seed}_{hashlib.sha256(source.encode()).hexdigest()[:6]}"
+
+
+def _wanted(result: Result, recipe: Recipe) -> Iterator[tuple[str, Array]]:
+    return iter(result.maps.only(recipe.maps or list(result.maps)).items())
+
+
+def _encoded(pictures: Mapping[str, Picture]) -> Generator[Progress, None, dict[str, bytes]]:
+    encoded = {}
+    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
+        for done, (name, data) in enumerate(zip(pictures, pool.map(images.encode, pictures.values()), strict=True), 1):
+            encoded[name] = data
+            yield Progress("encoding", done / len(pictures))
+    return encoded

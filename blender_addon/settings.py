@@ -1,0 +1,256 @@
+"""What the panel asks for, kept with the scene and so with the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from . import gallery
+from .core.errors import OutputError
+from .core.maps import CHANNELS
+from .core.packing import ENGINES
+from .core.recipe import Recipe, from_dict
+from .materials import Memory
+from .placing import Placing
+from .placing import from_dict as placing_from
+from .preferences import preferences
+
+CUSTOM = "CUSTOM"
+_SIZES = (256, 512, 1024, 2048, 4096, 8192)
+_CATEGORY_ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no references to strings of a dynamic list
+_MAP_ITEMS = [
+    ("albedo", "Albedo", "Colour without light and shadow"),
+    ("normal", "Normal", "Which way the surface faces (OpenGL, Y+)"),
+    ("height", "Height", "How high the surface stands, for bump or displacement"),
+    ("roughness", "Roughness", "How dull reflections are"),
+    ("metallic", "Metallic", "Where the surface is metal"),
+    ("ao", "AO", "Where little light comes in; for glTF and games, renders do without"),
+]
+
+
+def _categories(_self: TesseraSettings, _context: bpy.types.Context) -> list[tuple[str, str, str]]:
+    found = [(gallery.ALL, "All", "Every material there is")]
+    found += [(name, gallery.title(name), f"Materials of the category {name}") for name in gallery.categories()]
+    if found != _CATEGORY_ITEMS:
+        _CATEGORY_ITEMS[:] = found
+    return _CATEGORY_ITEMS
+
+
+def _materials(self: TesseraSettings, _context: bpy.types.Context) -> list[gallery.Item]:
+    return gallery.items(self.category, self.search, self.material)
+
+
+def _partners(self: TesseraSettings, _context: bpy.types.Context) -> list[gallery.Item]:
+    return gallery.items(gallery.ALL, "", self.morph)
+
+
+def _chosen(field: str) -> dict[str, Callable[..., Any]]:
+    """Getter and setter of a gallery: the truth is the name of a material, which outlives every list."""
+
+    def get(self: TesseraSettings) -> int:
+        return gallery.number(getattr(self, field))
+
+    def put(self: TesseraSettings, value: int) -> None:
+        setattr(self, field, gallery.by_number(value))
+
+    return {"get": get, "set": put}
+
+
+class TesseraSettings(bpy.types.PropertyGroup):
+    """The panel's fields."""
+
+    material: StringProperty(name="Material", description="What to make", default="fieldstone")
+    gallery: EnumProperty(
+        name="Material", description="Pick a material by its picture", items=_materials, **_chosen("material")
+    )
+    category: EnumProperty(name="Category", description="Show materials of one category only", items=_categories)
+    search: StringProperty(
+        name="Search",
+        description="Show materials whose name or category has these words",
+        options={"TEXTEDIT_UPDATE"},
+    )
+    seed: IntProperty(
+        name="Seed",
+        description="Another number is another arrangement; the same number gives the same pixels again",
+        min=0,
+    )
+    size: EnumProperty(
+        name="Size",
+        description="Pixels on a side; a larger texture shows more of the material, not finer grain",
+        items=[
+            *((str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES),
+            (CUSTOM, "Custom", "Width and height of your own"),
+        ],
+        default="1024",
+    )
+    width: IntProperty(name="Width", description="Pixels across", default=1024, min=64, max=16384, step=8)
+    height: IntProperty(name="Height", description="Pixels down", default=1024, min=64, max=16384, step=8)
+    maps: EnumProperty(
+        name="Maps",
+        description="Maps that the material gets",
+        items=_MAP_ITEMS,
+        options={"ENUM_FLAG"},
+        default=set(CHANNELS),
+    )
+    use_morph: BoolProperty(name="Morph", description="Let a second material grow over the first")
+    morph: StringProperty(name="Second material", description="What grows over the first", default="lawn")
+    morph_gallery: EnumProperty(
+        name="Second material",
+        description="Pick the second material by its picture",
+        items=_partners,
+        **_chosen("morph"),
+    )
+    amount: FloatProperty(
+        name="Amount",
+        description="How much of the second material: 0 is all the first, 1 all the second",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    new_material: BoolProperty(
+        name="New material",
+        description="Make a new material, even where the object wears one of Tessera that could be updated",
+    )
+    mode: EnumProperty(
+        name="Fit",
+        description="How large the texture lies on the object",
+        items=[
+            ("REAL", "Real-world size", "Stones as large as true stones, whatever the object's size"),
+            ("FIT", "Once", "Once over the UV map or, without one, over the longest side of the object"),
+        ],
+    )
+    scale: FloatProperty(
+        name="Scale",
+        description="2 makes everything on the texture twice as large",
+        default=1.0,
+        min=0.001,
+        max=1000.0,
+        soft_min=0.1,
+        soft_max=10.0,
+    )
+    relief: EnumProperty(
+        name="Relief",
+        description="By what the surface shows its relief",
+        items=[
+            ("NORMAL", "Normal map", "Fast and exact; needs a UV map, else Bump is used"),
+            ("BUMP", "Bump", "From the height map; follows the scale of the texture"),
+            ("DISPLACEMENT", "Displacement", "The height map moves the surface; needs a finely divided mesh"),
+        ],
+    )
+    bake_size: EnumProperty(
+        name="Size",
+        description="Pixels on a side of the baked images",
+        items=[(str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES],
+        default="1024",
+    )
+    engine: EnumProperty(
+        name="For",
+        description="Names and packing of the files",
+        items=[(key, engine.label, engine.description) for key, engine in ENGINES.items()],
+    )
+    normal: EnumProperty(
+        name="Normals",
+        description="Direction of green in the normal map",
+        items=[
+            ("AUTO", "As usual there", "DirectX for Unreal, OpenGL for the others"),
+            ("gl", "OpenGL (Y+)", "Green is up"),
+            ("dx", "DirectX (Y-)", "Green is down"),
+        ],
+    )
+    export_folder: StringProperty(
+        name="Folder",
+        description="Where the files go; // is where the .blend file is",
+        subtype="DIR_PATH",
+        default="//export",
+    )
+
+
+def of(context: bpy.types.Context) -> TesseraSettings:
+    """The settings of the scene."""
+    return context.scene.tessera
+
+
+def recipe(settings: TesseraSettings, **changes: object) -> Recipe:
+    """What the panel asks for, as a recipe; `changes` replace entries of its source. `RecipeError` when it is wrong."""
+    size = f"{settings.width}x{settings.height}" if settings.size == CUSTOM else settings.size
+    source = {"material": settings.material, "seed": settings.seed, "size": size}
+    if settings.use_morph:
+        source |= {"morph": settings.morph, "amount": settings.amount}
+    source |= {key: value for key, value in changes.items() if value is not None}
+    if "morph" not in source:
+        source.pop("amount", None)
+    export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
+    return from_dict({"source": source, "export": export})
+
+
+def resized(recipe: Recipe, width: int, height: int) -> Recipe:
+    """A remembered recipe at another size, in the format that the preferences name now."""
+    return from_dict(
+        {
+            "source": recipe.to_dict()["source"] | {"width": width, "height": height},
+            "export": {"maps": list(recipe.maps or CHANNELS), **file_format()},
+        }
+    )
+
+
+def put(settings: TesseraSettings, memory: Memory) -> None:
+    """Set the panel to what a material remembers."""
+    recipe, placed = memory.recipe, placing_from(memory.placing)
+    settings.material, settings.seed = recipe.material, min(recipe.seed, 2**31 - 1)
+    sides = str(recipe.width)
+    settings.size = sides if recipe.width == recipe.height and sides in map(str, _SIZES) else CUSTOM
+    settings.width, settings.height = recipe.width, recipe.height
+    settings.use_morph, settings.amount = recipe.morph is not None, recipe.amount
+    settings.morph = recipe.morph or settings.morph
+    settings.maps = set(recipe.maps or CHANNELS)
+    settings.mode, settings.scale, settings.relief = placed.mode, placed.scale, placed.relief
+
+
+def file_format() -> dict[str, object]:
+    """The part of a recipe that the preferences decide."""
+    chosen = preferences().format
+    return {"format": "exr"} if chosen == "EXR" else {"depth": 16} if chosen == "PNG16" else {}
+
+
+def placing(settings: TesseraSettings) -> Placing:
+    """How the panel asks for it to be laid on."""
+    return Placing(settings.mode, settings.scale, settings.relief)
+
+
+def image_folder() -> Path | None:
+    """Where the preferences put images: a folder, or None for inside the file."""
+    wanted = preferences()
+    return absolute(wanted.folder) if wanted.storage == "FOLDER" else None
+
+
+def absolute(folder: str) -> Path:
+    """A folder of this file's as a path; `OutputError` while the file has no place yet."""
+    if not folder.strip():
+        raise OutputError("No folder is named; choose one first.")
+    if folder.startswith("//") and not bpy.data.filepath:
+        raise OutputError(f"'{folder}' is beside the .blend file, which is not saved yet; save it, or choose a folder.")
+    return Path(bpy.path.abspath(folder))
+
+
+def register() -> None:
+    """One property on the scene is all that a file gets to see."""
+    bpy.utils.register_class(TesseraSettings)
+    bpy.types.Scene.tessera = PointerProperty(type=TesseraSettings)
+
+
+def unregister() -> None:
+    """Take it away; what files say in it is kept in the files."""
+    del bpy.types.Scene.tessera
+    bpy.utils.unregister_class(TesseraSettings)

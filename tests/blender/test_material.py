@@ -1,0 +1,137 @@
+"""What can be done with a material that was generated: remember, regenerate, export, bake, mark as an asset."""
+
+import json
+import shutil
+
+import bpy
+import numpy as np
+import pytest
+from verbs import MAPS, arrays, count, generate, part, refused, same, worn
+
+
+def reload(path):
+    """Save the file, open another, and open it again."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+
+
+def test_a_material_regenerates_at_another_size_after_the_file_was_opened_again(cube, tmp_path):
+    generate("red_brick", seed=5)
+    bpy.context.scene.tessera.material = "lawn"  # the panel's settings do not matter
+    reload(tmp_path / "a.blend")
+    assert bpy.ops.tessera.regenerate(size="128") == {"FINISHED"}
+    assert {tuple(i.size) for i in part("materials").images_of(worn()).values()} == {(128, 128)}
+    assert part("materials").recall(worn()).recipe.material == "red_brick"
+
+
+def test_regenerating_at_the_same_size_gives_the_same_pixels(cube, tmp_path):
+    generate(seed=5)
+    before = arrays(worn())
+    reload(tmp_path / "a.blend")
+    bpy.ops.tessera.regenerate()
+    assert same(before, arrays(worn()))
+
+
+def test_a_larger_size_keeps_the_stones_as_large(cube):
+    generate()
+    scale = worn().node_tree.nodes["Tessera mapping"].inputs["Scale"]
+    small = scale.default_value[0]
+    bpy.ops.tessera.regenerate(size="128")
+    assert scale.default_value[0] == pytest.approx(small / 2)
+
+
+def test_regenerating_brings_missing_images_back(cube, tmp_path):
+    wanted = part("preferences").preferences()
+    wanted.storage, wanted.folder = "FOLDER", str(tmp_path / "images")
+    generate()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    shutil.rmtree(tmp_path / "images")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert "is missing" in refused(bpy.ops.tessera.export, folder=str(tmp_path / "out"))
+    bpy.ops.tessera.regenerate()
+    assert set(arrays(worn())) == set(MAPS)
+
+
+def test_a_recipe_of_a_stranger_is_checked(cube):
+    generate()
+    memory = json.loads(worn()["tessera"])
+    for broken in ("", "[]", "nonsense", json.dumps(memory | {"recipe": {"source": {"material": 3}}})):
+        worn()["tessera"] = broken
+        assert "cannot be read" in refused(bpy.ops.tessera.regenerate)
+
+
+def test_the_panel_can_be_set_to_what_a_material_remembers(cube):
+    generate("red_brick", seed=5, size="128x64", morph="lawn", amount=0.25)
+    settings = bpy.context.scene.tessera
+    bpy.ops.tessera.recall()
+    found = (settings.material, settings.seed, settings.size, settings.width, settings.height, settings.morph)
+    assert found == ("red_brick", 5, "CUSTOM", 128, 64, "lawn") and settings.amount == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("engine", ["plain", "gltf", "unreal", "unity", "godot"])
+def test_the_maps_are_exported_for_an_engine(cube, core, tmp_path, engine):
+    generate()
+    bpy.ops.tessera.export(folder=str(tmp_path), engine=engine)
+    expected = core.packing.pack(part("materials").maps_of(worn()), engine, "fieldstone")
+    assert {path.name for path in tmp_path.iterdir()} == set(expected)
+
+
+def test_exported_normals_can_be_turned(cube, tmp_path):
+    generate()
+    for normal in ("gl", "dx"):
+        bpy.ops.tessera.export(folder=str(tmp_path / normal), engine="plain", normal=normal)
+    files = [(tmp_path / normal / "fieldstone_normal.png").read_bytes() for normal in ("gl", "dx")]
+    assert files[0] != files[1]
+
+
+def test_an_asset_has_preview_tags_and_catalog(cube, tmp_path):
+    generate("red_brick", size="128")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.tessera.mark_asset()
+    data = worn().asset_data
+    assert {"Tessera", "red_brick"} <= {tag.name for tag in data.tags}
+    assert tuple(worn().preview.image_size) == (256, 256) and np.ptp(np.array(worn().preview.image_pixels_float)) > 0.2
+    assert data.catalog_id in (tmp_path / "blender_assets.cats.txt").read_text()
+
+
+def test_catalogs_of_others_are_kept(cube, tmp_path):
+    path = tmp_path / "blender_assets.cats.txt"
+    path.write_text("VERSION 1\n\n0e7cd1d4-0000-0000-0000-000000000000:Mine:Mine\n")
+    for _ in range(2):
+        part("assets").write_catalogs(tmp_path, ["stone", "wood"])
+    lines = [line for line in path.read_text().splitlines() if line]
+    assert len(lines) == 4 and lines[1].endswith(":Mine:Mine")
+
+
+def test_baking_onto_the_uv_map_gives_what_the_material_shows(cube, monkeypatch):
+    monkeypatch.setattr(part("baking"), "_MARGIN", 0)
+    bpy.context.scene.tessera.mode = "FIT"  # the UV map and the maps are then one and the same
+    generate(size="128")
+    before = arrays(worn())
+    bpy.ops.tessera.bake(size=128)
+    baked = arrays(worn())
+    assert worn().name == "Cube baked" and set(baked) == {"albedo", "normal", "roughness", "metallic"}
+    used = baked["roughness"][..., 0] > 0
+    assert 0.3 < used.mean() < 0.5  # the cube's faces cover six sixteenths of its UV map
+    for name in ("albedo", "normal", "roughness"):
+        assert np.abs(baked[name] - before[name])[used].mean() < 0.01
+
+
+def test_baking_leaves_everything_else_as_it_was(cube):
+    generate()
+    made, before, engine = worn(), count(), bpy.context.scene.render.engine
+    tree = {node.name for node in made.node_tree.nodes}
+    bpy.ops.tessera.bake(size=256)
+    grown = {kind: count()[kind] - before[kind] for kind in before}
+    assert grown == {"materials": 1, "images": 4, "node_groups": 0, "textures": 0, "objects": 0, "meshes": 0}
+    assert bpy.context.scene.render.engine == engine and {node.name for node in made.node_tree.nodes} == tree
+    assert bpy.context.selected_objects == [cube] and made.name in bpy.data.materials
+
+
+def test_an_object_without_a_uv_map_cannot_be_baked_onto(cube):
+    generate()
+    cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    before = count()
+    assert "unwrap it first" in refused(bpy.ops.tessera.bake, size=64)
+    assert count() == before
