@@ -86,7 +86,7 @@ def the_zip(folder):
 
 def names(path):
     with zipfile.ZipFile(path) as archive:
-        return set(archive.namelist())
+        return archive.namelist()
 
 
 def manifest(path):
@@ -99,7 +99,7 @@ def test_the_zip_holds_extension_engine_models_and_wheels_alone(build, tmp_path)
     runtimes = {f"wheels/onnxruntime-{RUNTIME}-{p}-{p}-{TAGS['linux-x64']}.whl" for p in ("cp311", "cp313")}
     extension = {"blender_manifest.toml", "LICENSE", "__init__.py", "panel.py"}
     engine = {"core/__init__.py", "core/version.py", "core/models/a.onnx", "core/models/a/oak.png"}
-    assert names(the_zip(tmp_path / "dist")) == extension | engine | runtimes
+    assert names(the_zip(tmp_path / "dist")) == sorted(extension | engine | runtimes)
 
 
 @pytest.mark.parametrize("platform", TAGS)
