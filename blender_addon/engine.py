@@ -15,6 +15,7 @@ from .preferences import preferences
 
 _ADVICE = Advice(
     runtime="reinstall the Tessera extension (Preferences > Get Extensions) and restart Blender",
+    windows="disable other extensions that bring a newer ONNX Runtime, which this Blender cannot load, and restart it",
     cuda_build="the CUDA build of the extension has it",
     cuda_libraries="name the folder of the CUDA and cuDNN libraries in the preferences, or update the driver",
 )

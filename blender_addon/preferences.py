@@ -74,7 +74,7 @@ class TesseraPreferences(bpy.types.AddonPreferences):
     )
     cuda_folder: StringProperty(
         name="CUDA libraries",
-        description="Folder with the libraries of CUDA 12 or later and cuDNN 9, for the CUDA build of the extension",
+        description="Folder with the libraries of CUDA 12 and cuDNN 9, for the CUDA build of the extension",
         subtype="DIR_PATH",
         update=_changed,
     )

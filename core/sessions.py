@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 import threading
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,8 +25,6 @@ Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The default search tries every algorithm for each new shape, which takes seconds.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-# ONNX Runtime for Windows is linked against a newer C++ runtime than old systems, or their programs, have loaded.
-_WINDOWS = "install the latest Microsoft Visual C++ Redistributable (x64) and restart"
 # A whole model, y = -x: its session tells what really runs without the time and memory that a true one takes.
 _SMALLEST = bytes.fromhex(
     "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a0208"
@@ -36,6 +37,8 @@ class Advice:
     """What to do when something is missing. It depends on how Tessera came onto the machine."""
 
     runtime: str = "install it with: pip install onnxruntime"
+    # ONNX Runtime for Windows needs a C++ runtime as new as the one it was linked with.
+    windows: str = "install the latest Microsoft Visual C++ Redistributable (x64) and restart"
     cuda_build: str = 'install it with: pip install "onnxruntime-gpu[cuda,cudnn]"'
     cuda_libraries: str = cuda_build + ", and check the driver with nvidia-smi"
 
@@ -179,8 +182,7 @@ class Sessions:
         if CUDA not in runtime.get_available_providers():
             return None, f"this ONNX Runtime is built without CUDA; {self.advice.cuda_build}."
         try:
-            if hasattr(runtime, "preload_dlls"):
-                runtime.preload_dlls(directory=str(self.cuda_folder) if self.cuda_folder else None)
+            _load_cuda(runtime, self.cuda_folder)
             inner = runtime.InferenceSession(
                 model, options, providers=[(CUDA, _CUDA_OPTIONS), CPU], enable_fallback=0
             )  # an operator that CUDA lacks runs on the CPU
@@ -196,9 +198,21 @@ class Sessions:
 
             onnxruntime.set_default_logger_severity(4)  # it would report a missing CUDA library on stderr
         except Exception as error:  # a damaged installation fails in many ways, not with ImportError alone
-            remedy = _WINDOWS if "DLL" in str(error) else self.advice.runtime
+            remedy = self.advice.windows if "DLL" in str(error) else self.advice.runtime
             raise ProviderError(f"ONNX Runtime cannot be loaded ({_first_line(error)}); {remedy}.") from None
         return onnxruntime
+
+
+def _load_cuda(runtime: Any, folder: Path | None) -> None:
+    """Load the libraries of CUDA and cuDNN from `folder`, or from where pip puts them."""
+    if hasattr(runtime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):  # it prints what is missing; the session says it as well
+            runtime.preload_dlls(directory=str(folder) if folder else None)
+    elif folder is not None:  # before 1.21; in this order, each needs those before it
+        for stem in ("cudart", "cublasLt", "cublas", "cufft", "curand", "nvrtc", "nvJitLink", "cudnn"):
+            for path in sorted(folder.glob(f"*{stem}*")):
+                if ".so" in path.suffixes or path.suffix == ".dll":
+                    ctypes.CDLL(str(path))
 
 
 def _check(kind: str, path: Path, found: Any, needed: Mapping[str, int]) -> None:

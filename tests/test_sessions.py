@@ -9,7 +9,7 @@ from tiny import CELL, NOISE, tiny_model
 from core import families
 from core.errors import Cancelled, ModelError, ProviderError, ResourceError
 from core.library import Library
-from core.sessions import CPU, Advice, Sessions
+from core.sessions import CPU, Advice, Sessions, _load_cuda
 
 
 def feeds(side=10):  # a halo of one cell is cropped off
@@ -141,6 +141,15 @@ def test_a_windows_loader_failure_names_what_to_install(monkeypatch):
     monkeypatch.setattr(onnxruntime, "set_default_logger_severity", failing)
     with pytest.raises(ProviderError, match="Visual C"):
         Sessions("cpu").probe()
+
+
+def test_an_old_runtime_gets_its_cuda_libraries_from_the_folder_in_order(tmp_path, monkeypatch):
+    for name in ("libcudnn.so.9", "cublas64_12.dll", "libcudart.so.12.4", "cudnn.h", "readme.txt"):
+        (tmp_path / name).touch()
+    loaded = []
+    monkeypatch.setattr("ctypes.CDLL", lambda path: loaded.append(path.rsplit("/")[-1]))
+    _load_cuda(object(), tmp_path)
+    assert loaded == ["libcudart.so.12.4", "cublas64_12.dll", "libcudnn.so.9"]
 
 
 def test_onnxruntime_writes_nothing_on_stderr(tmp_path, capfd):

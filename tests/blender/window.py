@@ -3,10 +3,10 @@
     bash tests/blender/chroot.sh sid /var/tmp/tessera-sid     # once: a Debian with Blender and a virtual screen
     python tests/blender/window.py /var/tmp/tessera-sid --out dist/window
 
-It installs the zip that ships, opens the tab, clicks Generate Texture, waits, clicks again for a 4K texture and presses
-Esc, shows variations and takes one. Pictures: panel.png (the panel beside the textured object), working.png,
-variations.png, shader.png (the nodes). Exit status: 0 all went well, 1 something did not (one line says what),
-3 there is no such chroot here.
+It installs the zip that ships, runs it headless (`blender -b -c tessera`), opens the tab in a window, clicks Generate
+Texture, waits, clicks again for a 4K texture and presses Esc, shows variations, takes one and undoes it. Pictures:
+panel.png (the panel beside the textured object), working.png, variations.png, shader.png (the nodes). Exit status:
+0 all went well, 1 something did not (one line says what), 3 there is no such chroot here.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ class Window:
     def __enter__(self) -> Window:
         (self.chroot / "tmp" / f".X{DISPLAY[1:]}-lock").unlink(missing_ok=True)
         self._start("Xvfb", DISPLAY, "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "+extension", "GLX")
-        installed = self._run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e",
+        installed = self.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e",
                               f"{INSIDE}/tessera.zip")  # fmt: skip
         if b"Installed" not in installed.stdout + installed.stderr:
             raise FailedError(f"The extension could not be installed: {installed.stderr.decode()[-300:]}")
+        headless(self)
         geometry = ("--window-geometry", "0", "0", str(WIDTH), str(HEIGHT))
         self._start("blender", "--factory-startup", *geometry, "--python", f"{INSIDE}/window_inside.py")
         self.wait(lambda state: state.get("ready"), 90, "Blender's window did not open")
@@ -93,7 +94,7 @@ class Window:
 
     def picture(self, name: str = "") -> np.ndarray:
         """The screen, `(H, W, 3)`; kept as a file if it is given a name."""
-        self._run("import", "-window", "root", f"{INSIDE}/screen.png")
+        self.run("import", "-window", "root", f"{INSIDE}/screen.png")
         image = Image.open(self.folder / "screen.png").convert("RGB")
         if name:
             image.save(self.out / name)
@@ -101,11 +102,11 @@ class Window:
 
     def click(self, x: int, y: int) -> None:
         """Move the mouse there and click."""
-        self._run("sh", "-c", f"xdotool mousemove {x} {y}; sleep .3; xdotool click 1")
+        self.run("sh", "-c", f"xdotool mousemove {x} {y}; sleep .3; xdotool click 1")
 
     def key(self, name: str) -> None:
         """Press a key."""
-        self._run("xdotool", "key", name)
+        self.run("xdotool", "key", name)
 
     def buttons(self) -> list[tuple[int, int, int]]:
         """(height, x, y) of the buttons of the sidebar, tallest first: they take another colour for a moment."""
@@ -119,7 +120,8 @@ class Window:
         return ["env", f"DISPLAY={DISPLAY}", "LIBGL_ALWAYS_SOFTWARE=1", "GALLIUM_DRIVER=llvmpipe", "HOME=/root",
                 f"BLENDER_USER_RESOURCES={INSIDE}/user"]  # fmt: skip
 
-    def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in the chroot to its end."""
         return subprocess.run(["chroot", str(self.chroot), *self._environment(), *words], capture_output=True)
 
     def _start(self, *words: str) -> None:
@@ -138,6 +140,19 @@ def _boxes(marked: np.ndarray) -> list[tuple[int, int, int]]:
         across = np.flatnonzero(marked[(top + bottom) // 2])
         found.append((int(bottom - top), int(np.median(across)), int((top + bottom) // 2)))
     return found
+
+
+def headless(window: Window) -> None:
+    """`blender -b -c tessera`, before there is a window: a good request and a bad one."""
+    saved = window.folder / "out.blend"
+    words = ("blender", "-b", "-c", "tessera", "generate")
+    good = window.run(*words, "lawn", "--object", "Cube", "--size", "256", "--save", f"{INSIDE}/out.blend")
+    if good.returncode != 0 or not saved.is_file() or b"100 %" not in good.stdout:
+        raise FailedError(f"blender -b -c tessera failed: {good.stderr.decode()[-300:]}")
+    bad = window.run(*words, "lown")
+    if bad.returncode != 2 or b"did you mean lawn" not in bad.stderr:
+        raise FailedError(f"A wrong name gave status {bad.returncode}: {bad.stderr.decode()[-300:]}")
+    print("blender -b -c tessera made a file, and refused a wrong name")
 
 
 def drive(window: Window) -> None:
