@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import bpy
 
 from . import engine, gallery, materials
-from .core import images, preview
+from .core import images
 from .core.errors import InputError, OutputError
 from .core.maps import Array, Maps
 from .core.pipeline import Progress
@@ -18,11 +17,13 @@ BALL = 256  # pixels: side of the picture that an asset shows
 _REPEATS = 1.2  # of the maps across the ball
 _CATALOGS = "blender_assets.cats.txt"  # Blender's name for the file of catalogs, beside the .blend file
 # A catalog of the same name has the same number in every library, so that libraries can be merged.
-_NAMESPACE = uuid.UUID("5f0ad3d6-5b52-4a0e-9c9e-6f8ad0a6c1de")
+_NAMESPACE = "5f0ad3d6-5b52-4a0e-9c9e-6f8ad0a6c1de"
 
 
 def picture(maps: Maps) -> Generator[Progress, None, Array]:
     """Draw the ball that an asset shows: float32 (BALL, BALL, 3), sRGB-encoded; touches no `bpy`."""
+    from .core import preview
+
     yield Progress("drawing", 0.0)
     return preview.ball(maps, BALL, _REPEATS)
 
@@ -39,7 +40,7 @@ def mark(material: bpy.types.Material, ball: Array) -> str:
     material.asset_mark()
     gallery.fill(material.preview_ensure(), ball)
     data = material.asset_data
-    data.catalog_id = str(catalog_id(category))
+    data.catalog_id = catalog_id(category)
     data.description = "Seamless material made by Tessera"
     for tag in _tags(material, category):
         data.tags.new(tag, skip_if_exists=True)
@@ -52,9 +53,11 @@ def catalog(category: str) -> str:
     return f"Tessera/{gallery.title(category)}"
 
 
-def catalog_id(category: str) -> uuid.UUID:
-    """The number by which Blender knows a catalog."""
-    return uuid.uuid5(_NAMESPACE, catalog(category))
+def catalog_id(category: str) -> str:
+    """The UUID by which Blender knows a catalog."""
+    import uuid
+
+    return str(uuid.uuid5(uuid.UUID(_NAMESPACE), catalog(category)))
 
 
 def write_catalogs(folder: Path, categories: Iterable[str]) -> None:
@@ -65,7 +68,7 @@ def write_catalogs(folder: Path, categories: Iterable[str]) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"'{path}' cannot be read ({error}); repair it or move it away.") from None
     known = {line.split(":")[0] for line in lines}
-    wanted = {str(catalog_id(category)): catalog(category) for category in categories}
+    wanted = {catalog_id(category): catalog(category) for category in categories}
     new = [f"{key}:{name}:{name.replace('/', '-')}" for key, name in sorted(wanted.items()) if key not in known]
     if new:
         images.write_all(folder, {}, {_CATALOGS: "\n".join([*lines, *new]) + "\n"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bpy
@@ -33,8 +32,7 @@ def export(material: bpy.types.Material, folder: Path, engine: str, normal: str 
 def _write(pictures: dict[str, Picture], folder: Path) -> Steps:
     yield Progress("encoding", 0.0)
     files: dict[str, bytes] = {}
-    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
-        for name, data in zip(pictures, pool.map(images.encode, pictures.values()), strict=True):
-            files[name] = data
-            yield Progress("encoding", len(files) / len(pictures))
+    for name, data in images.encode_all(pictures):
+        files[name] = data
+        yield Progress("encoding", len(files) / len(pictures))
     return images.write_all(folder, {}, files)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .core import images, pipeline, preview
+from .core import images, pipeline
 from .core.images import Picture
 from .core.library import Library
 from .core.maps import Array
@@ -18,8 +17,6 @@ from .core.pipeline import Progress, Result
 from .core.recipe import Recipe
 from .core.sessions import Sessions
 from .pixels import Content
-
-BALL = 256  # pixels: side of the picture that an asset shows
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,6 @@ class Made:
     recipe: Recipe
     result: Result
     contents: Mapping[str, Content]  # map -> what `pixels.create` takes
-    ball: Array | None  # float32 (BALL, BALL, 3), sRGB-encoded; None unless asked for
 
     @property
     def metres(self) -> tuple[float, float]:
@@ -43,7 +39,7 @@ class Made:
 Steps = Generator[Progress, None, Made]
 
 
-def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | None, ball: bool = False) -> Steps:
+def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | None) -> Steps:
     """Run a recipe and encode the maps it asks for, into memory or, with a folder, into files there.
 
     The recipe is checked by this call itself; see `pipeline.run`. Normals are OpenGL's, as Blender has them. With the
@@ -51,21 +47,20 @@ def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | No
     thread.
     """
     recipe = replace(recipe, normal="gl")
-    return _make(recipe, pipeline.run(recipe, library, sessions), folder, ball)
+    return _make(recipe, pipeline.run(recipe, library, sessions), folder)
 
 
-def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None, ball: bool) -> Steps:
+def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None) -> Steps:
     result = yield from _scaled(run, 0.0, 0.9)
     yield Progress("encoding", 0.9)
     pictures = {name: pipeline.picture(name, image, recipe) for name, image in _wanted(result, recipe)}
-    picture = preview.ball(result.maps, BALL, repeats=1.2) if ball else None
     if recipe.format == "exr":
-        return Made(recipe, result, pictures, picture)
+        return Made(recipe, result, pictures)
     encoded = yield from _scaled(_encoded(pictures), 0.9, 1.0)
     if folder is None:
-        return Made(recipe, result, encoded, picture)
+        return Made(recipe, result, encoded)
     files = images.write_all(folder, {}, {f"{stem(recipe)}_{name}.png": data for name, data in encoded.items()})
-    return Made(recipe, result, dict(zip(encoded, files, strict=True)), picture)
+    return Made(recipe, result, dict(zip(encoded, files, strict=True)))
 
 
 def _scaled(steps: Generator[Progress, None, Any], low: float, high: float) -> Generator[Progress, None, Any]:
@@ -96,9 +91,8 @@ def _wanted(result: Result, recipe: Recipe) -> Iterator[tuple[str, Array]]:
 
 
 def _encoded(pictures: Mapping[str, Picture]) -> Generator[Progress, None, dict[str, bytes]]:
-    encoded = {}
-    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
-        for done, (name, data) in enumerate(zip(pictures, pool.map(images.encode, pictures.values()), strict=True), 1):
-            encoded[name] = data
-            yield Progress("encoding", done / len(pictures))
+    encoded: dict[str, bytes] = {}
+    for name, data in images.encode_all(pictures):
+        encoded[name] = data
+        yield Progress("encoding", len(encoded) / len(pictures))
     return encoded

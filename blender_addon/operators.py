@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Any
 
 import bpy
@@ -162,7 +162,7 @@ class TESSERA_OT_dice(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Four digits are enough to never meet one twice, and few enough to remember."""
-        settings.of(context).seed = secrets.randbelow(10_000)
+        settings.of(context).seed = random.randrange(10_000)
         return {"FINISHED"}
 
 

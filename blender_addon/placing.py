@@ -42,8 +42,15 @@ def look(placing: Placing, coordinates: Coordinates, metres: tuple[float, float]
         longest = max(coordinates.metres)
         metres = (x, y) if coordinates.uv else (longest, longest)
     width, height = (side * placing.scale for side in metres)
-    # A box is looked at from four sides with z upwards, so z goes along the height of the maps.
-    mapping = (x / width, y / height, 1.0) if coordinates.uv else (x / width, y / width, z / height)
+    if coordinates.uv:
+        across, down = (
+            # Whole repeats, so that no seam shows where the map's end meets its beginning.
+            max(1, round(repeats)) if closed else repeats
+            for repeats, closed in zip((x / width, y / height), coordinates.closed, strict=True)
+        )
+        mapping = across, down, 1.0
+    else:  # a box is looked at from four sides with z upwards, so z goes along the height of the maps
+        mapping = x / width, y / width, z / height
     wanted = placing.relief
     if not coordinates.uv and wanted == "NORMAL":
         wanted = "BUMP"  # a normal map needs the tangents of a UV map

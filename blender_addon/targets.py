@@ -20,6 +20,7 @@ class Coordinates:
 
     uv: bool  # a UV map; else Generated, which spans the bounding box
     metres: tuple[float, float, float]  # that one unit of them covers, along each axis
+    closed: tuple[bool, bool] = (False, False)  # along u and v: the surface meets itself at the borders of the map
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, to be remembered."""
@@ -84,38 +85,65 @@ def assign(obj: bpy.types.Object, material: bpy.types.Material) -> None:
 
 def coordinates(obj: bpy.types.Object) -> Coordinates:
     """How the texture coordinates of an object measure its surface, in its present size."""
-    if obj.type == "MESH" and (metres := _uv_metres(obj)):
-        return Coordinates(True, (metres,) * 3)
+    if obj.type == "MESH" and (measured := _by_uv(obj)):
+        return measured
     return Coordinates(False, tuple(max(side, 1e-3) for side in obj.dimensions))
 
 
 def coordinates_from(raw: Mapping[str, Any]) -> Coordinates:
     """Coordinates from plain data that may come from a stranger's file: what makes no sense is a metre."""
     sides = [side if isinstance(side, (int, float)) and 1e-3 <= side <= 1e6 else 1.0 for side in raw.get("metres", ())]
-    return Coordinates(raw.get("uv") is not False, tuple((sides + [1.0] * 3)[:3]))
+    closed = [side is True for side in raw.get("closed", ())]
+    return Coordinates(raw.get("uv") is not False, tuple((sides + [1.0] * 3)[:3]), tuple((closed + [False] * 2)[:2]))
 
 
-def _uv_metres(obj: bpy.types.Object) -> float:
-    """Metres that one unit of the active UV map covers on the surface, on average; 0 without a usable map."""
+def _by_uv(obj: bpy.types.Object) -> Coordinates | None:
+    """What the active UV map of a mesh measures; None without a usable map."""
     mesh = obj.data
     if mesh.uv_layers.active is None or not mesh.polygons:
-        return 0.0
+        return None
     mesh.calc_loop_triangles()
-    corners = _read(mesh.loop_triangles, "loops", np.int32).reshape(-1, 3)
-    vertices = _read(mesh.loop_triangles, "vertices", np.int32).reshape(-1, 3)
-    places = _read(mesh.vertices, "co", np.float32, 3).reshape(-1, 3) @ np.array(obj.matrix_world)[:3, :3].T
-    flat = _read(mesh.uv_layers.active.uv, "vector", np.float32, 2).reshape(-1, 2)
-    surface, map_area = _area(places[vertices]), _area(np.pad(flat, ((0, 0), (0, 1)))[corners])
-    return float(np.sqrt(surface / map_area)) if surface > 0 and map_area > 1e-12 else 0.0
+    corners = _read(mesh.loop_triangles, "loops", np.int32, 3)
+    vertices = _read(mesh.loop_triangles, "vertices", np.int32, 3)
+    places = _read(mesh.vertices, "co", np.float32, 3) @ np.array(obj.matrix_world)[:3, :3].T
+    flat = _read(mesh.uv_layers.active.uv, "vector", np.float32, 2)
+    metres = _metres(places[vertices], flat[corners])
+    if metres is None:
+        return None
+    return Coordinates(True, (*metres, 1.0), _closed(flat, _read(mesh.loops, "vertex_index", np.int32, 1)[:, 0]))
 
 
-def _read(items: bpy.types.bpy_prop_collection, attribute: str, kind: type, count: int = 3) -> np.ndarray:
+def _metres(surface: np.ndarray, flat: np.ndarray) -> tuple[float, float] | None:
+    """Metres that one unit of u and of v cover on triangles `(N, 3, 3)` with UVs `(N, 3, 2)`, on average by area.
+
+    A ball's map, for one, is twice as wide as it is high: one number would stretch what lies on it.
+    """
+    edges, steps = surface[:, 1:] - surface[:, :1], flat[:, 1:] - flat[:, :1]
+    turn = steps[:, 0, 0] * steps[:, 1, 1] - steps[:, 0, 1] * steps[:, 1, 0]
+    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    usable = (np.abs(turn) > 1e-12) & (area > 0)
+    if not usable.any():
+        return None
+    edges, steps, turn, area = edges[usable], steps[usable], turn[usable, None], area[usable]
+    along_u = (edges[:, 0] * steps[:, 1, 1:] - edges[:, 1] * steps[:, 0, 1:]) / turn
+    along_v = (edges[:, 1] * steps[:, 0, :1] - edges[:, 0] * steps[:, 1, :1]) / turn
+    across, down = (float(np.average(np.linalg.norm(a, axis=1), weights=area)) for a in (along_u, along_v))
+    return max(across, 1e-3), max(down, 1e-3)
+
+
+def _closed(flat: np.ndarray, vertices: np.ndarray) -> tuple[bool, bool]:
+    """Whether the surface meets itself where its UV map begins and ends, as a ball or a pipe does: along u, along v."""
+    found = []
+    for values in flat.T:
+        low, high = np.full(vertices.max() + 1, np.inf), np.full(vertices.max() + 1, -np.inf)
+        np.minimum.at(low, vertices, values)
+        np.maximum.at(high, vertices, values)
+        found.append(int(((np.abs(low) < 1e-3) & (np.abs(high - 1) < 1e-3)).sum()) >= 2)
+    return found[0], found[1]
+
+
+def _read(items: bpy.types.bpy_prop_collection, attribute: str, kind: type, count: int) -> np.ndarray:
+    """An attribute of every item: `(N, count)`."""
     values = np.empty(len(items) * count, kind)
     items.foreach_get(attribute, values)
-    return values
-
-
-def _area(triangles: np.ndarray) -> float:
-    """Sum of the areas of triangles `(N, 3, 3)`."""
-    first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
-    return float(np.linalg.norm(np.cross(first, second), axis=1).sum() / 2)
+    return values.reshape(-1, count)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from . import gallery
-from .core import pipeline, preview
+from .core import pipeline
 from .core.library import Library
 from .core.maps import Array
 from .core.pipeline import Progress
@@ -48,6 +48,8 @@ def make(recipe: Recipe, library: Library, sessions: Sessions) -> Generator[Prog
 def _make(
     recipe: Recipe, library: Library, sessions: Sessions, made: list[Variation]
 ) -> Generator[Progress, None, None]:
+    from .core import preview  # Blender starts faster without it
+
     for number in range(COUNT):
         another = replace(recipe, seed=(recipe.seed + 1 + number) % 2**31)
         yield Progress(f"seed {another.seed}", number / COUNT)

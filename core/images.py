@@ -7,7 +7,6 @@ written completely or not at all.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +81,14 @@ def encode(picture: Picture) -> bytes:
     return png.encode(_quantised(picture, floating=False))
 
 
+def encode_all(pictures: Mapping[str, Picture]) -> Iterator[tuple[str, bytes]]:
+    """The bytes of PNG files, one after another under the name of the picture; two threads encode."""
+    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
+
+    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
+        yield from zip(pictures, pool.map(encode, pictures.values()), strict=True)
+
+
 def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]) -> list[Path]:
     """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths.
 
@@ -115,8 +122,9 @@ def check_folder(folder: Path) -> None:
     """Make the folder, with its parents, and prove that a file can be written there; else `OutputError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"tessera")
+        probe = _hidden(folder / "probe", "new")
+        probe.write_bytes(b"tessera")
+        probe.unlink()
     except OSError as error:
         raise OutputError(f"Cannot write to '{folder}' ({_reason(error)}); choose another folder.") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -97,6 +96,8 @@ class Library:
         if not self.models() and not self._problems:
             places = ", ".join(str(folder) for folder in self.folders)
             return f"{start}, as no models are installed; put .onnx files of Tessera into one of: {places}."
+        import difflib  # takes a while, and is for mistakes only
+
         near = difflib.get_close_matches(name, sorted(set(names)), 3, 0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         broken = f", and {len(self._problems)} file(s) that cannot be used" if self._problems else ""

@@ -7,16 +7,18 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import families, images, preview, quality
+from . import families, images
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
 from .recipe import Recipe
 from .sessions import Sessions
-from .version import VERSION
+
+if TYPE_CHECKING:
+    from . import quality
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def _staged(stage: str, steps: families.Steps) -> Generator[Progress, None, Maps
 
 def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
     """Write the maps, a preview and a manifest into `folder`, all of them or none; `OutputError` when it fails."""
+    from . import preview, quality  # only files need them, and Blender starts faster without
+
     start = time.perf_counter()
     sheet = quality.measure(result.maps)
     pictures = {"preview.png": images.Picture(preview.picture(result.maps), 8)}
@@ -147,6 +151,8 @@ def picture(name: str, image: Array, recipe: Recipe) -> images.Picture:
 def _manifest(
     result: Result, recipe: Recipe, sheet: quality.Sheet, seconds: dict[str, float], files: list[str]
 ) -> dict[str, Any]:
+    from .version import VERSION  # read from a file when it is imported
+
     card = result.model.card
     material = card.material(recipe.material)
     return {

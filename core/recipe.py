@@ -4,10 +4,8 @@ the same pixels everywhere. Everything about a recipe is checked here, before an
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +59,8 @@ class Recipe:
 
 def load(path: Path) -> Recipe:
     """Read a recipe file (TOML); `RecipeError` names the file, the line and the key that is wrong."""
+    import tomllib  # here, and difflib below: Blender starts faster without them
+
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
@@ -232,6 +232,8 @@ def _unknown(key: str, table: str, known: list[str]) -> str:
     where = f" in [{table}]" if table else ""
     if home is not None:
         return f"'{key}' belongs into the table [{home}]{', not' + where if table else ''}."
+    import difflib
+
     near = difflib.get_close_matches(key, known, 1, 0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}."
     return f"{_short(key)} is not known{where}; {hint}"

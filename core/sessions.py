@@ -163,6 +163,8 @@ class Sessions:
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # failures are told by our own sentences
         options.intra_op_num_threads = self.threads or 0
+        # Threads that spin while they wait for work keep Blender and numpy from the processor, and gain nothing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         why = ""
         if self.provider != "cpu":
             inner, why = self._on_cuda(runtime, model, options)

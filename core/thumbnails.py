@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from . import images, pipeline, preview
+from . import images, pipeline
 from .library import Library, Model
 from .pipeline import Progress
 from .recipe import from_dict
@@ -24,6 +24,8 @@ def shipped(model: Model, material: str) -> Path:
 
 def draw(targets: Iterable[tuple[str, Path]], library: Library, sessions: Sessions) -> Generator[Progress, None, None]:
     """Make the thumbnails of some materials, each at its path; errors as those of `pipeline.run`, and `OutputError`."""
+    from . import preview  # Blender, which lists thumbnails, starts faster without it
+
     targets = list(targets)
     for done, (material, path) in enumerate(targets):
         yield Progress(material, done / len(targets))

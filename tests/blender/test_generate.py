@@ -26,7 +26,7 @@ def read_file(path, name):
 def test_headless_gives_the_same_pixels_as_the_button(cube):
     generate()
     by_button = arrays(worn())
-    assert part("command").main(["generate", "fieldstone", "--seed", "7", "--size", "64", "--new", "--quiet"]) == 0
+    assert part("headless").main(["generate", "fieldstone", "--seed", "7", "--size", "64", "--new", "--quiet"]) == 0
     assert worn().name == "fieldstone.001" and same(by_button, arrays(worn()))
 
 
@@ -61,6 +61,25 @@ def test_stones_are_as_large_as_in_the_world_whatever_the_object(cube):
     bpy.context.scene.tessera.new_material = True
     generate()
     assert worn().node_tree.nodes["Tessera mapping"].inputs["Scale"].default_value[0] == pytest.approx(2 * small)
+
+
+def repeats(obj):
+    generate()
+    return tuple(worn(obj).node_tree.nodes["Tessera mapping"].inputs["Scale"].default_value)[:2]
+
+
+def test_on_a_ball_the_texture_is_not_stretched_and_meets_itself(scene):
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=3)
+    across, down = repeats(bpy.context.object)
+    assert across == round(across) and across / down == pytest.approx(np.pi / 2, rel=0.1)
+
+
+def test_a_wide_object_with_a_square_uv_map_gets_more_repeats_across(scene):
+    bpy.ops.mesh.primitive_plane_add(size=2)
+    bpy.context.object.scale.x = 3
+    bpy.context.view_layer.update()
+    across, down = repeats(bpy.context.object)
+    assert across == pytest.approx(3 * down)
 
 
 def test_generating_again_updates_the_material_in_place(cube):

@@ -193,7 +193,7 @@ def headless(capfd):
     """Run a command as `blender -b -c tessera` does: status, output, errors."""
 
     def call(*words):
-        status = part("command").main([str(word) for word in words])
+        status = part("headless").main([str(word) for word in words])
         shown = capfd.readouterr()
         return status, shown.out, shown.err
 

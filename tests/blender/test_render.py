@@ -8,37 +8,37 @@ from math import radians
 
 import bpy
 import numpy as np
-from verbs import generate, worn
+from verbs import generate
 
 
 def stage(material):
     """A ball on a floor before a wall, a camera and soft light; the wall and the ball wear the material."""
     for obj in list(bpy.data.objects):
         bpy.data.objects.remove(obj)
-    bpy.ops.mesh.primitive_plane_add(size=4, location=(0, 1.2, 1.6), rotation=(radians(90), 0, 0))
+    bpy.ops.mesh.primitive_plane_add(size=7, location=(0, 1.6, 2.5), rotation=(radians(90), 0, 0))
     generate(material, size="1024")
-    relief = worn()
-    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.75, segments=96, ring_count=48, location=(0.25, -0.35, 0.75))
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=0.9, segments=96, ring_count=48, location=(0.55, -0.4, 0.9))
     bpy.ops.object.shade_smooth()
-    bpy.context.object.rotation_euler = (0, 0, radians(30))
-    generate(material, size="1024", seed=8)
+    generate(os.environ.get("TESSERA_BALL", material), size="1024", seed=8)
     bpy.ops.mesh.primitive_plane_add(size=14)
     floor = bpy.data.materials.new("floor")
-    floor.diffuse_color = (0.2, 0.2, 0.2, 1)
+    floor.use_nodes = True
+    floor.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (0.06, 0.06, 0.06, 1)
     bpy.context.object.data.materials.append(floor)
-    bpy.ops.object.light_add(type="AREA", location=(-2.6, -2.2, 3.2), rotation=(radians(48), 0, radians(-48)))
-    bpy.context.object.data.energy, bpy.context.object.data.size = 260, 1.2
-    bpy.ops.object.camera_add(location=(-0.35, -4.6, 1.35), rotation=(radians(86), 0, radians(-5)))
+    bpy.ops.object.light_add(type="AREA", location=(-3.4, -3.2, 4.4), rotation=(radians(48), 0, radians(-46)))
+    bpy.context.object.data.energy, bpy.context.object.data.size = 700, 1.0
+    bpy.context.scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = 2.5
+    bpy.ops.object.camera_add(location=(-0.4, -5.2, 1.5), rotation=(radians(87), 0, radians(-5)))
     bpy.context.object.data.lens = 42
     bpy.context.scene.camera = bpy.context.object
-    return relief
 
 
 def render(path, width, height, samples):
     """What Cycles makes of the scene: `(H, W, 3)`, as it is seen."""
     scene = bpy.context.scene
-    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", samples, False
+    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", samples, True
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = width, height, 100
+    scene.view_settings.view_transform = "Standard"
     scene.render.filepath = str(path)
     bpy.ops.render.render(write_still=True)
     image = bpy.data.images.load(str(path))
@@ -48,7 +48,7 @@ def render(path, width, height, samples):
 def test_a_ball_and_a_wall_show_the_material(scene, tmp_path):
     wanted = os.environ.get("TESSERA_RENDER")
     stage(os.environ.get("TESSERA_MATERIAL", "fieldstone"))
-    picture = render(wanted or tmp_path / "a.png", *((1280, 720, 96) if wanted else (160, 90, 8)))
+    picture = render(wanted or tmp_path / "a.png", *((1120, 630, 64) if wanted else (160, 90, 8)))
     wall = picture[: len(picture) // 3]
     assert 0.05 < wall.mean() < 0.8 and wall.std() > 0.05
     magenta = (picture[..., 0] > 0.8) & (picture[..., 1] < 0.2) & (picture[..., 2] > 0.8)
