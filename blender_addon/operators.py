@@ -373,14 +373,4 @@ _CLASSES = (
     TESSERA_OT_message,
 )
 
-
-def register() -> None:
-    """Make the operators known."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Forget them."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -257,14 +257,4 @@ def _classes() -> list[type]:
 
 _CLASSES = _classes()
 
-
-def register() -> None:
-    """Show the tab."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take it away."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -180,6 +180,25 @@ def test_the_line_about_the_device_is_true(scene):
     assert engine.device().startswith("Runs on the CPU: ")  # there is no GPU where the tests run, and it says why
 
 
+def test_everything_has_a_tooltip(scene):
+    settings = [p for p in scene.tessera.bl_rna.properties if p.identifier not in ("rna_type", "name")]
+    wanted = part("preferences").preferences().bl_rna.properties
+    ours = [p for p in wanted if p.identifier not in ("rna_type", "bl_idname", "module")]
+    operators = [getattr(bpy.ops.tessera, name).get_rna_type() for name in dir(bpy.ops.tessera) if name[0] != "_"]
+    without = [thing.identifier for thing in [*settings, *ours, *operators] if not thing.description.strip()]
+    assert settings and ours and operators and not without
+
+
+def test_nothing_asks_the_network(cube, monkeypatch):
+    import socket
+
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert generate() == {"FINISHED"} and bpy.ops.tessera.variations() == {"FINISHED"}
+
+
 def test_the_dice_draws_another_seed(scene):
     seeds = set()
     for _ in range(5):

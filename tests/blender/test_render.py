@@ -19,7 +19,7 @@ def stage(material):
     generate(material, size="1024")
     bpy.ops.mesh.primitive_uv_sphere_add(radius=0.9, segments=96, ring_count=48, location=(0.55, -0.4, 0.9))
     bpy.ops.object.shade_smooth()
-    generate(os.environ.get("TESSERA_BALL", material), size="1024", seed=8)
+    generate(os.environ.get("TESSERA_BALL", "red_brick"), size="1024", seed=8)
     bpy.ops.mesh.primitive_plane_add(size=14)
     floor = bpy.data.materials.new("floor")
     floor.use_nodes = True
