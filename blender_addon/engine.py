@@ -37,6 +37,12 @@ def library() -> Library:
     return _Engine.library
 
 
+def motions() -> list[str]:
+    """The motions that the models there can make."""
+    models = [model for model in library().models() if model.card.family == "recurrent"]
+    return sorted({str(model.card.settings.get("motion")) for model in models})
+
+
 def sessions() -> Sessions:
     """The one set of sessions, made as the preferences say."""
     if _Engine.sessions is None:

@@ -9,7 +9,7 @@ import bpy.utils.previews
 import numpy as np
 
 from . import engine, jobs
-from .core import thumbnails
+from .core import style_pictures, thumbnails
 from .core.errors import TesseraError
 from .core.library import Model
 from .core.maps import Array
@@ -64,6 +64,18 @@ def items(category: str, search: str, chosen: str) -> list[Item]:
     return found
 
 
+def styles(own: str) -> list[Item]:
+    """The built-in styles, and `own` for a picture of one's own."""
+    key = ("styles", own)
+    if key not in _Cache.items:
+        built_in = [
+            (name, title(name), "A built-in style", _loaded(f"style {name}", style_pictures.path(name)), position)
+            for position, name in enumerate(style_pictures.names(), 1)
+        ]
+        _Cache.items[key] = [*built_in, (own, "Own picture", "A picture of your own", "IMAGE_DATA", 0)]
+    return _Cache.items[key]
+
+
 def number(name: str) -> int:
     """The number that stands for a material in every list."""
     return _Cache.numbers.setdefault(name, len(_Cache.numbers))
@@ -76,12 +88,17 @@ def by_number(value: int) -> str:
 
 def icon(name: str) -> int:
     """Blender's number of a material's picture; 0 without one."""
-    if name not in _Cache.previews:
-        path = _thumbnail(name)
-        if path is None:
-            return 0
-        _Cache.previews.load(name, str(path), "IMAGE")
-    return _Cache.previews[name].icon_id
+    if name in _Cache.previews:
+        return _Cache.previews[name].icon_id
+    path = _thumbnail(name)
+    return _loaded(name, path) if path else 0
+
+
+def _loaded(key: str, path: Path) -> int:
+    """Blender's number of a picture file."""
+    if key not in _Cache.previews:
+        _Cache.previews.load(key, str(path), "IMAGE")
+    return _Cache.previews[key].icon_id
 
 
 def show(key: str, picture: Array) -> int:

@@ -15,7 +15,8 @@ import bpy
 
 from . import assets, engine, gallery, making, placing, targets, wear
 from .core import images, interruptible, recipe
-from .core.cli import Parser, recipe_of, recipe_options
+from .core import arguments
+from .core.arguments import Parser, recipe_of
 from .core.errors import InputError, TesseraError
 from .core.pipeline import Progress
 from .core.recipe import Recipe
@@ -51,13 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     dress.add_argument("--new", action="store_true", help="a new material, where one of ours could be updated")
     dress.add_argument("--fit", action="store_true", help="once over the UV map instead of real-world size")
     dress.add_argument("--scale", type=float, default=1.0, help="2 makes everything twice as large (1)")
-    dress.add_argument("--relief", choices=("normal", "bump", "displacement"), default="normal", help="(normal)")
+    dress.add_argument("--show-relief", choices=("normal", "bump", "displacement"), default="normal", help="(normal)")
     dress.add_argument("--asset", action="store_true", help="mark the material as an asset")
     parser = Parser(prog="blender -c tessera", description="Tessera: seamless materials made by small neural networks.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     generate = commands.add_parser("generate", parents=[common, dress], help="make a material and dress objects")
-    recipe_options(generate)
+    generate.add_argument("material", metavar="MATERIAL", help="a name of the panel's gallery")
+    for add in (arguments.source_options, arguments.style_options, arguments.export_options):
+        add(generate)
     generate.set_defaults(command=lambda o: _dress(recipe_of(o), o))
     run = commands.add_parser("run", parents=[common, dress], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
@@ -84,7 +87,7 @@ def _dress(wanted: Recipe, options: argparse.Namespace) -> None:
 def _placing(options: argparse.Namespace) -> placing.Placing:
     if not 1e-3 <= options.scale <= 1e3:
         raise InputError(f"A scale of {options.scale} cannot be used; give a number from 0.001 to 1000.")
-    return placing.Placing("FIT" if options.fit else "REAL", options.scale, options.relief.upper())
+    return placing.Placing("FIT" if options.fit else "REAL", options.scale, options.show_relief.upper())
 
 
 def _library(options: argparse.Namespace) -> None:

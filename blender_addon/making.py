@@ -7,16 +7,21 @@ import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core import images, pipeline
 from .core.images import Picture
 from .core.library import Library
 from .core.maps import Array
+from .core.errors import OutputError
 from .core.pipeline import Progress, Result
 from .core.recipe import Recipe
 from .core.sessions import Sessions
 from .pixels import Content
+
+
+if TYPE_CHECKING:
+    from .core.animation import Moments
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,7 @@ class Made:
 
     recipe: Recipe
     result: Result
-    contents: Mapping[str, Content]  # map -> what `pixels.create` takes
-
-    @property
-    def metres(self) -> tuple[float, float]:
-        """Real-world width and height that the maps cover."""
-        material = self.result.model.card.material(self.recipe.material)
-        return self.recipe.width * material.metres / material.pixels, (
-            self.recipe.height * material.metres / material.pixels
-        )
+    contents: Mapping[str, Content]  # map -> what `pixels.create` takes; of an animation, its first frame
 
 
 Steps = Generator[Progress, None, Made]
@@ -47,7 +44,11 @@ def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | No
     thread.
     """
     recipe = replace(recipe, normal="gl")
-    return _make(recipe, pipeline.run(recipe, library, sessions), folder)
+    if recipe.animation is None:
+        return _make(recipe, pipeline.run(recipe, library, sessions), folder)
+    if folder is None:
+        raise OutputError("A sequence of images cannot be packed; name a folder for it.")
+    return _animate(replace(recipe, format="png"), folder, library, sessions)
 
 
 def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None) -> Steps:
@@ -61,6 +62,31 @@ def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None) -> Steps:
         return Made(recipe, result, encoded)
     files = images.write_all(folder, {}, {f"{stem(recipe)}_{name}.png": data for name, data in encoded.items()})
     return Made(recipe, result, dict(zip(encoded, files, strict=True)))
+
+
+def _animate(recipe: Recipe, folder: Path, library: Library, sessions: Sessions) -> Steps:
+    from .core import animation
+
+    return _frames(recipe, folder, animation.run(recipe, library, sessions))
+
+
+def _frames(recipe: Recipe, folder: Path, moments: Moments) -> Steps:
+    from .core import animation
+
+    first: dict[str, Path] = {}
+    with images.staged(folder) as stage:
+        while True:
+            try:
+                moment = next(moments)
+            except StopIteration as end:
+                result = end.value
+                break
+            if isinstance(moment, Progress):
+                yield moment
+                continue
+            files = animation.write_frame(moment, recipe, stage, stem(recipe))
+            first = first or {name: folder / path.name for name, path in files.items()}
+    return Made(recipe, result, first)
 
 
 def _scaled(steps: Generator[Progress, None, Any], low: float, high: float) -> Generator[Progress, None, Any]:
@@ -77,7 +103,8 @@ def told(made: Made) -> str:
     """A line that says what was made, where and how fast."""
     recipe, result = made.recipe, made.result
     device = "CUDA" if result.provider.startswith("CUDA") else "CPU"
-    return f"{recipe.title}, {recipe.width} x {recipe.height}, {sum(result.seconds.values()):.1f} s on the {device}"
+    width, height = result.maps.size
+    return f"{recipe.title}, {width} x {height}, {sum(result.seconds.values()):.1f} s on the {device}"
 
 
 def stem(recipe: Recipe) -> str:

@@ -78,6 +78,20 @@ def dress(material: bpy.types.Material, images: Mapping[str, bpy.types.Image], l
             bpy.data.images.remove(image)
 
 
+def play(material: bpy.types.Material, frames: int) -> None:
+    """Let the images of a material be sequences of so many frames that begin again; 0 for stills."""
+    for name, image in images_of(material).items():
+        image.source = "SEQUENCE" if frames else "FILE"
+        user = material.node_tree.nodes[_PREFIX + name].image_user
+        user.use_auto_refresh = user.use_cyclic = bool(frames)
+        user.frame_duration, user.frame_start, user.frame_offset = max(1, frames), 1, 0
+
+
+def moves(material: bpy.types.Material) -> bool:
+    """Whether the material shows sequences."""
+    return any(image.source == "SEQUENCE" for image in images_of(material).values())
+
+
 def images_of(material: bpy.types.Material | None) -> dict[str, bpy.types.Image]:
     """Map -> the image that a material holds of it."""
     if material is None or material.node_tree is None:

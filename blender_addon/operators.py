@@ -83,7 +83,8 @@ class TESSERA_OT_regenerate(JobOperator, bpy.types.Operator):
 
     def prepare(self, context: bpy.types.Context) -> Steps:
         """Take down which material, and what it remembers."""
-        self._wearing, recipe = wear.again(_material(context), settings.image_folder())
+        material = _material(context)
+        self._wearing, recipe = wear.again(material, settings.image_folder(materials.moves(material)))
         width, height = parse_size(self.size) if self.size else (recipe.width, recipe.height)
         return self._wearing.make(settings.resized(recipe, width, height))
 
@@ -91,6 +92,64 @@ class TESSERA_OT_regenerate(JobOperator, bpy.types.Operator):
         """Put the new maps into the material."""
         self._wearing.finish(result)
         self.report({"INFO"}, making.told(result))
+
+
+class TESSERA_OT_vary(JobOperator, bpy.types.Operator):
+    """Lay a share of this material anew: a sibling with the same stones elsewhere"""
+
+    bl_idname = "tessera.vary"
+    bl_label = "Vary"
+    bl_options = {"UNDO"}
+    title = "Varying"
+
+    amount: FloatProperty(name="Amount", description="Share that is laid anew; as in the panel if left out", min=0, max=1)
+    seed: IntProperty(name="Seed", description="Drawn at random if left out", min=0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A material of ours is needed."""
+        return super().poll(context) and _has_material(cls, context)
+
+    def prepare(self, context: bpy.types.Context) -> Steps:
+        """Take down which material, and what it remembers."""
+        self._wearing, recipe = wear.again(_material(context), settings.image_folder())
+        given = self.properties.is_property_set
+        amount = self.amount if given("amount") else settings.of(context).vary_amount
+        return self._wearing.make(settings.varied(recipe, amount, self.seed if given("seed") else _seed()))
+
+    def finish(self, context: bpy.types.Context, result: Made) -> None:
+        """Put the new maps into the material."""
+        self._wearing.finish(result)
+        self.report({"INFO"}, making.told(result))
+
+
+class TESSERA_OT_animate(JobOperator, bpy.types.Operator):
+    """Make the texture of the panel move: sequences of images that begin again, written into a folder"""
+
+    bl_idname = "tessera.animate"
+    bl_label = "Animate"
+    bl_options = {"UNDO"}
+    title = "Animating"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """An object is needed, and a model that moves."""
+        if not engine.motions():
+            cls.poll_message_set("No model that makes textures move is installed")
+            return False
+        return super().poll(context) and _has_object(cls, context)
+
+    def prepare(self, context: bpy.types.Context) -> Steps:
+        """Take down what is asked for and where it goes."""
+        chosen = settings.of(context)
+        folder = settings.image_folder(sequence=True)
+        self._wearing = wear.plan(targets.selected(context), settings.placing(chosen), folder, new=chosen.new_material)
+        return self._wearing.make(settings.animated(chosen, settings.recipe(chosen)))
+
+    def finish(self, context: bpy.types.Context, result: Made) -> None:
+        """Dress the objects."""
+        self._wearing.finish(result)
+        self.report({"INFO"}, f"{result.recipe.animation.frames} frames in {self._wearing.folder}")
 
 
 class TESSERA_OT_variations(JobOperator, bpy.types.Operator):
@@ -161,8 +220,8 @@ class TESSERA_OT_dice(bpy.types.Operator):
     bl_options = {"UNDO", "INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Four digits are enough to never meet one twice, and few enough to remember."""
-        settings.of(context).seed = random.randrange(10_000)
+        """Change the panel."""
+        settings.of(context).seed = _seed()
         return {"FINISHED"}
 
 
@@ -325,6 +384,11 @@ class TESSERA_OT_message(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _seed() -> int:
+    """A random seed: four digits are enough to never meet one twice, and few enough to remember."""
+    return random.randrange(10_000)
+
+
 def _has_object(cls: type, context: bpy.types.Context) -> bool:
     if not context.selected_objects and context.view_layer.objects.active is None:
         cls.poll_message_set("Select an object that is to wear the material")
@@ -359,6 +423,8 @@ def _reported(operator: bpy.types.Operator, work: Any) -> set[str]:
 _CLASSES = (
     TESSERA_OT_generate,
     TESSERA_OT_regenerate,
+    TESSERA_OT_vary,
+    TESSERA_OT_animate,
     TESSERA_OT_variations,
     TESSERA_OT_take_variation,
     TESSERA_OT_cancel,

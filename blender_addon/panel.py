@@ -90,10 +90,59 @@ class _Morph(_Tab):
         chosen, layout = settings.of(context), self.layout
         layout.active = chosen.use_morph
         layout.template_icon_view(chosen, "morph_gallery", show_labels=True, scale=5.0, scale_popup=5.0)
-        row = layout.row()
-        row.alignment = "CENTER"
-        row.label(text=gallery.title(chosen.morph))
+        _draw_centred(layout, gallery.title(chosen.morph))
         layout.prop(chosen, "amount", slider=True)
+
+
+class _Style(_Tab):
+    """The manner of a picture."""
+
+    bl_label = "Style"
+    bl_parent = "generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header(self, context: bpy.types.Context) -> None:
+        """Whether there is one."""
+        self.layout.prop(settings.of(context), "use_style", text="")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Which, and how much of it."""
+        chosen, layout = settings.of(context), self.layout
+        layout.active = chosen.use_style
+        layout.template_icon_view(chosen, "style", show_labels=True, scale=5.0, scale_popup=5.0)
+        if chosen.style == settings.OWN:
+            layout.prop(chosen, "style_path", text="")
+        else:
+            _draw_centred(layout, gallery.title(chosen.style))
+        column = _split(layout)
+        column.prop(chosen, "strength", slider=True)
+        column.prop(chosen, "style_scale")
+        column.prop(chosen, "keep_color")
+        column.prop(chosen, "style_relief")
+
+
+class _Animate(_Tab):
+    """The texture moves."""
+
+    bl_label = "Animate"
+    bl_parent = "generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """How, how long, and the button."""
+        chosen, layout = settings.of(context), self.layout
+        if not engine.motions():
+            _draw_text(layout, "No model that makes textures move is installed.", "INFO")
+            return
+        column = _split(layout)
+        column.prop(chosen, "motion")
+        if chosen.motion == settings.GROWTH:
+            layout.template_icon_view(chosen, "coat_gallery", show_labels=True, scale=4.0, scale_popup=5.0)
+            _draw_centred(layout, gallery.title(chosen.coat))
+        column = _split(layout)
+        column.prop(chosen, "frames")
+        column.prop(chosen, "animation_size")
+        layout.operator("tessera.animate", icon="PLAY")
 
 
 class _Maps(_Tab):
@@ -125,6 +174,9 @@ class _Material(_Tab):
         row = layout.row(align=True)
         for size in ("1024", "2048", "4096"):
             row.operator("tessera.regenerate", text=f"{int(size) // 1024}K", icon="FILE_REFRESH").size = size
+        row = layout.row(align=True)
+        row.operator("tessera.vary", icon="MOD_NOISE")
+        row.prop(chosen, "vary_amount", text="", slider=True)
         layout.operator("tessera.recall", icon="EYEDROPPER")
         layout.operator("tessera.mark_asset", icon="ASSET_MANAGER")
         column = _split(layout)
@@ -174,9 +226,13 @@ def _draw_gallery(layout: bpy.types.UILayout, chosen: settings.TesseraSettings) 
     row.prop(chosen, "category", text="")
     row.prop(chosen, "search", text="", icon="VIEWZOOM")
     layout.template_icon_view(chosen, "gallery", show_labels=True, scale=7.0, scale_popup=5.0)
+    _draw_centred(layout, gallery.title(chosen.material))
+
+
+def _draw_centred(layout: bpy.types.UILayout, text: str) -> None:
     row = layout.row()
     row.alignment = "CENTER"
-    row.label(text=gallery.title(chosen.material))
+    row.label(text=text)
 
 
 def _draw_button(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -236,6 +292,8 @@ _PANELS = {
     "generate": _Generate,
     "variations": _Variations,
     "morph": _Morph,
+    "style": _Style,
+    "animate": _Animate,
     "maps": _Maps,
     "material": _Material,
     "models": _Models,

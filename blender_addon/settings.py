@@ -16,8 +16,8 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import gallery
-from .core.errors import OutputError
+from . import engine, gallery
+from .core.errors import InputError, OutputError
 from .core.maps import CHANNELS
 from .core.packing import ENGINES
 from .core.recipe import Recipe, from_dict
@@ -29,6 +29,13 @@ from .preferences import preferences
 CUSTOM = "CUSTOM"
 _SIZES = (256, 512, 1024, 2048, 4096, 8192)
 _CATEGORY_ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no references to strings of a dynamic list
+_MOTION_ITEMS: list[tuple[str, str, str]] = []
+_MOTION_TIPS = {
+    "flow": "A current carries the material along: water, lava, sand",
+    "growth": "A second material spreads over the first and withdraws: moss, rust, snow",
+    "shimmer": "Rings run over the surface, as drops fall",
+}
+OWN, GROWTH = "OWN", "growth"
 _MAP_ITEMS = [
     ("albedo", "Albedo", "Colour without light and shadow"),
     ("normal", "Normal", "Which way the surface faces (OpenGL, Y+)"),
@@ -53,6 +60,21 @@ def _materials(self: TesseraSettings, _context: bpy.types.Context) -> list[galle
 
 def _partners(self: TesseraSettings, _context: bpy.types.Context) -> list[gallery.Item]:
     return gallery.items(gallery.ALL, "", self.morph)
+
+
+def _coats(self: TesseraSettings, _context: bpy.types.Context) -> list[gallery.Item]:
+    return gallery.items(gallery.ALL, "", self.coat)
+
+
+def _styles(_self: TesseraSettings, _context: bpy.types.Context) -> list[gallery.Item]:
+    return gallery.styles(OWN)
+
+
+def _motions(_self: TesseraSettings, _context: bpy.types.Context) -> list[tuple[str, str, str]]:
+    found = [(name, gallery.title(name), _MOTION_TIPS.get(name, "")) for name in engine.motions()]
+    if found != _MOTION_ITEMS:
+        _MOTION_ITEMS[:] = found
+    return _MOTION_ITEMS
 
 
 def _chosen(field: str) -> dict[str, Callable[..., Any]]:
@@ -149,6 +171,49 @@ class TesseraSettings(bpy.types.PropertyGroup):
             ("DISPLACEMENT", "Displacement", "The height map moves the surface; needs a finely divided mesh"),
         ],
     )
+    use_style: BoolProperty(name="Style", description="Draw the texture in the manner of a picture")
+    style: EnumProperty(name="Style", description="Pick a style by its picture", items=_styles)
+    style_path: StringProperty(name="Picture", description="Picture to take the style from", subtype="FILE_PATH")
+    strength: FloatProperty(
+        name="Strength",
+        description="How much of the style: 0 changes nothing, 1 redraws everything",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    keep_color: BoolProperty(name="Keep colours", description="Take light and dark from the style, but not its colours")
+    style_scale: FloatProperty(
+        name="Style scale",
+        description="2 makes what is seen in the style twice as large",
+        default=1.0,
+        min=0.1,
+        max=10.0,
+        soft_max=4.0,
+    )
+    style_relief: BoolProperty(name="Relief", description="Let the style shape the normal and height maps as well")
+    vary_amount: FloatProperty(
+        name="Amount",
+        description="How much of the material is laid anew",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    motion: EnumProperty(name="Motion", description="How the texture moves", items=_motions)
+    coat: StringProperty(name="Coat", description="What grows over the material", default="moss")
+    coat_gallery: EnumProperty(
+        name="Coat", description="Pick what grows by its picture", items=_coats, **_chosen("coat")
+    )
+    frames: IntProperty(
+        name="Frames", description="Length of the sequence; after the last the first comes again", default=48, min=2, max=4096
+    )
+    animation_size: EnumProperty(
+        name="Size",
+        description="Pixels on a side of every frame",
+        items=[(str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES[:4]],
+        default="512",
+    )
     bake_size: EnumProperty(
         name="Size",
         description="Pixels on a side of the baked images",
@@ -192,17 +257,45 @@ def recipe(settings: TesseraSettings, **changes: object) -> Recipe:
     if "morph" not in source:
         source.pop("amount", None)
     export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
-    return from_dict({"source": source, "export": export})
+    return from_dict({"source": source, "export": export, "steps": [_style_step(settings)] if settings.use_style else []})
+
+
+def _style_step(settings: TesseraSettings) -> dict[str, object]:
+    own = settings.style == OWN
+    if own and not settings.style_path:
+        raise InputError("No picture is chosen as the style; choose one, or a built-in style.")
+    return {
+        "do": "stylize",
+        "style": bpy.path.abspath(settings.style_path) if own else settings.style,
+        "strength": settings.strength,
+        "keep_color": settings.keep_color,
+        "scale": settings.style_scale,
+        "relief": settings.style_relief,
+    }
+
+
+def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
+    """The recipe with the animation that the panel asks for, at the size of animations."""
+    size = int(settings.animation_size)
+    coat = settings.coat if settings.motion == GROWTH else ""
+    moving = {"motion": settings.motion, "frames": settings.frames, "fps": 24, "seed": still.seed, "coat": coat}
+    plain = resized(still, size, size).to_dict()
+    return from_dict({**plain, "animation": moving})
 
 
 def resized(recipe: Recipe, width: int, height: int) -> Recipe:
     """A remembered recipe at another size, in the format that the preferences name now."""
-    return from_dict(
-        {
-            "source": recipe.to_dict()["source"] | {"width": width, "height": height},
-            "export": {"maps": list(recipe.maps or CHANNELS), **file_format()},
-        }
-    )
+    plain = recipe.to_dict()
+    if not recipe.path:
+        plain["source"] |= {"width": width, "height": height}
+    return from_dict({**plain, "export": {"maps": list(recipe.maps or CHANNELS), **file_format()}})
+
+
+def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
+    """A remembered recipe with a variation of its result as the last step, in place of a former one."""
+    plain = recipe.to_dict()
+    former = [step for step in plain.get("steps", []) if step["do"] != "vary"]
+    return from_dict({**plain, "steps": [*former, {"do": "vary", "amount": amount, "seed": seed}]})
 
 
 def put(settings: TesseraSettings, memory: Memory) -> None:
@@ -229,10 +322,10 @@ def placing(settings: TesseraSettings) -> Placing:
     return Placing(settings.mode, settings.scale, settings.relief)
 
 
-def image_folder() -> Path | None:
-    """Where the preferences put images: a folder, or None for inside the file."""
+def image_folder(sequence: bool = False) -> Path | None:
+    """Where the preferences put images: a folder, or None for inside the file, where a `sequence` cannot be."""
     wanted = preferences()
-    return absolute(wanted.folder) if wanted.storage == "FOLDER" else None
+    return absolute(wanted.folder) if sequence or wanted.storage == "FOLDER" else None
 
 
 def absolute(folder: str) -> Path:

@@ -43,8 +43,9 @@ class Wearing:
         images = _images(made, self.folder)
         material = bpy.data.materials.get(self.material or "") or materials.create(made.recipe.title)
         former = materials.recall(material)
-        look = placing.look(self.placing, self.coordinates, made.metres, made.result.maps.relief / made.recipe.width)
+        look = placing.look(self.placing, self.coordinates, made.result.metres, made.result.maps.relief / made.result.maps.size[0])
         materials.dress(material, images, replace(look, mapping=_as_changed(material, former, look.mapping)))
+        materials.play(material, made.recipe.animation.frames if made.recipe.animation else 0)
         _rename(material, former, made.recipe.title)
         materials.remember(material, self._memory(made, look, material.name))
         for obj in objects:
@@ -54,7 +55,7 @@ class Wearing:
     def _memory(self, made: Made, look: materials.Look, name: str) -> Memory:
         return Memory(
             made.recipe,
-            made.result.sha256,
+            made.result.models[0].sha256 if made.result.models else "",
             made.result.maps.relief,
             look.mapping,
             name,

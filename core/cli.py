@@ -1,4 +1,4 @@
-"""The command line: `python -m core list | generate | run | check`.
+"""The command line: `python -m core list | generate | run | stylize | vary | animate | check`.
 
 Exit status: 0 done, 1 a quality limit is passed, 2 the request cannot be met (one sentence on stderr says why),
 130 interrupted. Only this file prints.
@@ -13,20 +13,22 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from . import arguments
+from .arguments import Parser
 from .errors import InputError, TesseraError
 from .version import VERSION
 
 if TYPE_CHECKING:  # at run time each command imports what it needs, so that `list` starts at once
     from .card import Card
-    from .pipeline import Progress, Result, Saved
+    from .pipeline import Progress, Saved
     from .recipe import Recipe
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(words)
     try:
         status: int = options.command(options)
         return status
@@ -35,14 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Tells mistakes in one sentence, and exits with status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """One sentence, without the usage text in front."""
-        self.exit(2, f"{self.prog}: {message}; --help shows how it is used.\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,15 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    listing = commands.add_parser("list", parents=[common], help="models and the materials they make")
+    listing = commands.add_parser("list", parents=[common], help="models, materials, styles and motions")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=_list)
     generate = commands.add_parser("generate", parents=[common, device], help="make a material")
-    recipe_options(generate)
-    generate.set_defaults(command=_generate)
+    generate.add_argument("material", metavar="MATERIAL", help="a name that `list` shows")
+    for add in (arguments.source_options, arguments.style_options, arguments.export_options):
+        add(generate)
+    generate.set_defaults(command=lambda options: _make(arguments.recipe_of(options), options))
     run = commands.add_parser("run", parents=[common, device], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=_run)
+    _further_commands(commands, [common, device])
     check = commands.add_parser("check", parents=[common], help="measure the quality of a folder of maps")
     check.add_argument("folder", type=Path, metavar="DIR")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -72,21 +69,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def recipe_options(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `recipe_of` reads."""
-    parser.add_argument("material", metavar="MATERIAL", help="a name that `list` shows")
-    parser.add_argument("--seed", type=int, help="0 to 4294967295; the same seed gives the same pixels (0)")
-    parser.add_argument("--size", metavar="N|WxH", help="pixels (1024)")
-    parser.add_argument("--morph", metavar="OTHER", help="a second material to mix in")
-    parser.add_argument("--amount", type=float, help="of the second material, 0 to 1 (0.5)")
-    parser.add_argument("--model", metavar="NAME", help="the model to use (the first that makes the material)")
-    parser.add_argument("--maps", metavar="A,B,...", help="maps to write (all)")
-    parser.add_argument("--depth", type=int, help="bits: 8 or 16 (8, height 16; EXR 32)")
-    parser.add_argument("--normal", help="gl (Y+) or dx (Y-) (gl)")
-    parser.add_argument("--format", help="png or exr (png)")
+def _further_commands(commands: Any, parents: list[Parser]) -> None:
+    """What is done to maps that one has, and what moves."""
+    stylize = commands.add_parser("stylize", parents=parents, help="draw maps in the manner of a picture")
+    vary = commands.add_parser("vary", parents=parents, help="make siblings of maps")
+    animate = commands.add_parser("animate", parents=parents, help="make a texture that moves, as numbered files")
+    for parser in (stylize, vary):
+        parser.add_argument("path", type=Path, metavar="MAPS", help="a folder of maps, or a picture")
+        arguments.export_options(parser)
+    arguments.style_options(stylize, needed=True)
+    stylize.set_defaults(command=_stylize)
+    vary.add_argument("--amount", type=float, default=0.5, help="0 gives the maps back, 1 lays all of them anew (0.5)")
+    vary.add_argument("--seed", type=int, default=0, help="of the first one (0)")
+    vary.add_argument("--count", type=int, default=1, help="seeds, each in a folder of its own if more than one (1)")
+    vary.add_argument("--between", type=Path, metavar="OTHER", help="go towards other maps instead")
+    vary.add_argument("--steps", type=int, default=3, help="ways between, both ends included (3)")
+    vary.set_defaults(command=_vary)
+    animate.add_argument("material", metavar="MATERIAL|MAPS", help="a material, a folder of maps, or a picture")
+    for add in (arguments.source_options, arguments.motion_options, arguments.style_options, arguments.export_options):
+        add(animate)
+    animate.set_defaults(command=_animate)
 
 
 def _list(options: argparse.Namespace) -> int:
+    from . import animation, style_pictures
     from .library import Library
 
     library = Library(_folders(options))
@@ -98,6 +104,8 @@ def _list(options: argparse.Namespace) -> int:
             print(f"{card.name}  ({card.family}, {card.licence}, {model.path})")
             for material in sorted(card.materials, key=lambda m: (m.category, m.name)):
                 print(f"  {material.name:24} {material.category}")
+        print("Styles: " + ", ".join(style_pictures.names()))
+        print("Motions: " + (", ".join(sorted(animation.motions(library))) or "none"))
         if not library.models() and not options.quiet:
             print("There are no models in " + ", ".join(str(folder) for folder in library.folders) + ".")
     for problem in library.problems():
@@ -113,23 +121,39 @@ def _described(path: Path, card: Card) -> dict[str, Any]:
     }
 
 
-def _generate(options: argparse.Namespace) -> int:
-    return _make(recipe_of(options), options)
-
-
-def recipe_of(options: argparse.Namespace) -> Recipe:
-    """The recipe that the arguments of `recipe_options` ask for; `RecipeError` when it is wrong."""
+def _stylize(options: argparse.Namespace) -> int:
     from .recipe import from_dict
 
-    export = {key: getattr(options, key) for key in ("depth", "normal", "format")}
-    export["maps"] = None if options.maps is None else [name.strip() for name in options.maps.split(",")]
-    source = {key: getattr(options, key) for key in ("material", "model", "seed", "size", "morph", "amount")}
-    given = {"source": source, "export": export}
-    return from_dict({name: _given(table) for name, table in given.items()})
+    return _make(from_dict(arguments.maps_recipe(options, *arguments.style_step(options))), options)
 
 
-def _given(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}
+def _vary(options: argparse.Namespace) -> int:
+    from .recipe import from_dict
+
+    if options.between is None:
+        steps = [
+            {"do": "vary", "amount": options.amount, "seed": options.seed + number} for number in range(options.count)
+        ]
+    else:
+        last = max(1, options.steps - 1)
+        steps = [{"do": "blend", "other": str(options.between), "amount": n / last} for n in range(options.steps)]
+    if not steps:
+        raise InputError("There is nothing to make; give --count or --steps of 1 or more.")
+    recipes = [from_dict(arguments.maps_recipe(options, step)) for step in steps]
+    folder = options.out
+    for number, recipe in enumerate(recipes, 1):
+        options.out = folder / f"{number:03}" if len(recipes) > 1 else folder
+        _make(recipe, options)
+    return 0
+
+
+def _animate(options: argparse.Namespace) -> int:
+    from .recipe import from_dict
+
+    plain = arguments.material_recipe(options)
+    if Path(options.material).exists():
+        plain["source"] = {"path": options.material}
+    return _make(from_dict({**plain, "animation": arguments.animation(options)}), options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -165,22 +189,25 @@ def _rows(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _make(recipe: Recipe, options: argparse.Namespace) -> int:
-    from . import images, interruptible, pipeline
+    from . import animation, images, interruptible, pipeline
     from .library import Library
     from .sessions import Sessions
 
     library, sessions, out = Library(_folders(options)), Sessions(options.provider), options.out
-    pipeline.choose(recipe, library)  # a mistake shows before a folder is made
+    # Both check the recipe here, so that a mistake shows before a folder is made.
+    moments = animation.run(recipe, library, sessions) if recipe.animation else None
+    still = pipeline.run(recipe, library, sessions)
     with interruptible.folder(out) as made, _bar(not options.quiet) as show:
         images.check_folder(out)
 
-        def work(stopped: threading.Event) -> tuple[Result, Saved]:
-            result = interruptible.drive(pipeline.run(recipe, library, sessions), show, stopped)
-            return result, pipeline.save(result, recipe, out)
+        def work(stopped: threading.Event) -> Saved:
+            if moments is not None:
+                return interruptible.drive(animation.save(moments, recipe, out), show, stopped)
+            return pipeline.save(interruptible.drive(still, show, stopped), recipe, out)
 
-        result, saved = interruptible.call(work, sessions, lambda: interruptible.leave(out, made))
+        saved = interruptible.call(work, sessions, lambda: interruptible.leave(out, made))
     if not options.quiet:
-        _report(result, saved, out)
+        _report(saved, out)
     return 0
 
 
@@ -213,7 +240,8 @@ def _bar(wanted: bool) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _report(result: Result, saved: Saved, out: Path) -> None:
+def _report(saved: Saved, out: Path) -> None:
+    result = saved.result
     print(f"{len(saved.files)} files in {out} ({result.provider}, {sum(result.seconds.values()):.1f} s)")
     if result.why_not_cuda:
         print(f"CUDA did not run: {result.why_not_cuda}")

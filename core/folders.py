@@ -37,6 +37,16 @@ class _Found:
     path: Path
 
 
+def read(path: Path | str) -> Maps:
+    """The maps of a folder, or a picture as albedo alone; errors as those of `read_folder`, `InputError` for no path."""
+    path = Path(path)
+    if path.is_dir():
+        return read_folder(path)
+    if not path.exists():
+        raise InputError(f"There is no file or folder '{path}'; check the path.")
+    return Maps({"albedo": _as_channels(path, "albedo")})
+
+
 def read_folder(folder: Path) -> Maps:
     """Read the maps of one material from a folder, as `Maps` with an OpenGL normal map.
 

@@ -7,7 +7,8 @@ written completely or not at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,40 @@ def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str
     return list(pending)
 
 
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside `folder` to write files into, one by one; they appear in `folder` together at the end.
+
+    On an error or an interruption nothing appears, and files that were there before are as they were.
+    """
+    check_folder(folder)
+    stage = _hidden(folder / "frames", "new")
+    try:
+        stage.mkdir()
+        yield stage
+        with _undone_on_error() as moved:
+            for path in sorted(stage.iterdir()):
+                _replace(path, folder / path.name, moved)
+    except OSError as error:
+        raise OutputError(f"Cannot write to '{folder}' ({_reason(error)}); free some space.") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_animation(path: Path, pictures: Sequence[Array], fps: int) -> None:
+    """Write an animated WebP that repeats for ever, of pictures `(H, W, 3)`, sRGB-encoded in [0, 1].
+
+    `OutputError` when Pillow, which encodes it, is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise OutputError("Pillow is missing; install it with 'pip install pillow'.") from error
+    first, *others = (Image.fromarray(np.rint(p.clip(0, 1) * 255).astype(np.uint8)) for p in pictures)
+    milliseconds = round(1000 / fps)
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=80, method=2)
+
+
 def check_folder(folder: Path) -> None:
     """Make the folder, with its parents, and prove that a file can be written there; else `OutputError`."""
     try:
@@ -131,7 +166,9 @@ def check_folder(folder: Path) -> None:
 
 def discard_unfinished(folder: Path) -> None:
     """Remove what a `write_all` of this process has begun in the folder, when the process must end under it."""
-    for unfinished in folder.glob(f".*.{os.getpid()}.new.*"):
+    for unfinished in folder.glob(f".*.{os.getpid()}.new*"):
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
         with suppress(OSError):
             unfinished.unlink()
 

@@ -65,6 +65,14 @@ class Library:
                 found.setdefault(material.name, material)
         return found
 
+    def of_family(self, family: str) -> Model:
+        """The first model of a family; `InputError` when there is none."""
+        found = [model for model in self.models() if model.card.family == family]
+        if not found:
+            places = ", ".join(str(folder) for folder in self.folders)
+            raise InputError(f"No model of the family '{family}' is installed; put one into one of: {places}.")
+        return found[0]
+
     def find(self, material: str, model: str | None = None) -> Model:
         """The first model that makes `material`; see `makers`."""
         return self.makers(material, model)[0]

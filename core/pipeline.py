@@ -7,36 +7,44 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import families, images
+from . import families, folders, images, steps
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
 from .recipe import Recipe
-from .sessions import Sessions
+from .sessions import Session, Sessions
 
-if TYPE_CHECKING:
-    from . import quality
+
+METRES = 1.0  # real-world width of maps that were read: files do not tell it
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far the work is."""
 
-    stage: str  # "loading" or "making"
-    fraction: float  # of this stage, 0..1
+    stage: str  # what is done now, as "loading" or "making"
+    fraction: float  # of the whole, 0..1
+
+
+@dataclass(frozen=True)
+class Used:
+    """A model that took part."""
+
+    model: Model
+    sha256: str  # of its file
 
 
 @dataclass(frozen=True)
 class Result:
     """What was made, and how."""
 
-    maps: Maps  # all that the model makes; `Recipe.maps` chooses among them when they are saved
-    model: Model
-    sha256: str  # of the model file
-    provider: str  # ONNX Runtime's name of what really ran
+    maps: Maps  # all that were made; `Recipe.maps` chooses among them when they are saved
+    models: tuple[Used, ...]  # in the order in which they ran; none when maps were only read
+    metres: tuple[float, float]  # real-world width and height that the maps cover
+    provider: str  # ONNX Runtime's name of what really ran; "" when no model did
     why_not_cuda: str  # a sentence, or "" when CUDA ran or was not asked for
     seconds: dict[str, float]  # stage -> time it took
 
@@ -45,6 +53,7 @@ class Result:
 class Saved:
     """What was written."""
 
+    result: Result
     files: list[Path]
     failures: list[str]  # a sentence for each limit of quality that the maps pass
 
@@ -52,8 +61,13 @@ class Saved:
 Run = Generator[Progress, None, Result]
 
 
-def choose(recipe: Recipe, library: Library) -> Model:
-    """The model that can make all of the recipe; `InputError` says what cannot be made and what could be."""
+def choose(recipe: Recipe, library: Library) -> list[Model]:
+    """The models that make all of the recipe, in order; `InputError` says what cannot be made and what could be."""
+    source = [_maker(recipe, library)] if recipe.material else []
+    return source + [steps.model_of(step, library) for step in recipe.steps]
+
+
+def _maker(recipe: Recipe, library: Library) -> Model:
     makers = library.makers(recipe.material, recipe.model)
     if recipe.morph is not None:
         others = [model.path for model in library.makers(recipe.morph)]
@@ -82,7 +96,7 @@ def run(recipe: Recipe, library: Library, sessions: Sessions) -> Run:
 
     The recipe is checked by this call itself, so that an `InputError` comes before anything runs.
     """
-    return _run(recipe, choose(recipe, library), sessions)
+    return _run(recipe, choose(recipe, library), library, sessions)
 
 
 def finish(run: Run) -> Result:
@@ -95,13 +109,29 @@ def finish(run: Run) -> Result:
             return result
 
 
-def _run(recipe: Recipe, model: Model, sessions: Sessions) -> Run:
-    start = time.perf_counter()
+def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessions) -> Run:
+    watch = _Watch(1 + len(recipe.steps))
+    sessions.begin()
     yield Progress("loading", 0.0)
+    opened = [sessions.open(model, families.load(model.card.family, model.path.name)) for model in models]
+    used = tuple(Used(model, sha256(model.path)) for model in models)
+    watch.lap("loading")
+    if recipe.material:
+        maps = yield from watch.staged("making", _generated(recipe, models[0], opened[0]))
+        metres = _metres(recipe, models[0])
+    else:
+        maps = folders.read(recipe.path)
+        metres = METRES, METRES * maps.size[1] / maps.size[0]
+        watch.lap("reading")
+    for step in recipe.steps:
+        maps = yield from watch.staged(steps.kind_of(step), steps.apply(step, maps, library, sessions))
+    last = opened[-1] if opened else None
+    provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
+    return Result(maps, used, metres, provider, why, watch.seconds)
+
+
+def _generated(recipe: Recipe, model: Model, session: Session) -> families.Steps:
     family = families.load(model.card.family, model.path.name)
-    session = sessions.open(model, family)
-    digest = sha256(model.path)
-    loaded = time.perf_counter()
     request = families.Request(
         material=recipe.material,
         width=recipe.width,
@@ -110,19 +140,39 @@ def _run(recipe: Recipe, model: Model, sessions: Sessions) -> Run:
         morph=recipe.morph,
         amount=recipe.amount if recipe.morph else 0.0,
     )
-    maps = yield from _staged("making", family.generate(model.card, session, request))
-    seconds = {"loading": loaded - start, "making": time.perf_counter() - loaded}
-    return Result(maps, model, digest, session.provider, session.why_not_cuda, seconds)
+    return family.generate(model.card, session, request)
 
 
-def _staged(stage: str, steps: families.Steps) -> Generator[Progress, None, Maps]:
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as end:
-            maps: Maps = end.value
-            return maps
-        yield Progress(stage, fraction)
+def _metres(recipe: Recipe, model: Model) -> tuple[float, float]:
+    material = model.card.material(recipe.material)
+    return recipe.width * material.metres / material.pixels, recipe.height * material.metres / material.pixels
+
+
+class _Watch:
+    """Takes the time of stages, and tells how far the whole is."""
+
+    def __init__(self, stages: int) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stages, self._done, self._start = stages, 0, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """A stage has ended."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._start
+        self._start = now
+
+    def staged(self, stage: str, work: families.Steps) -> Generator[Progress, None, Maps]:
+        """The steps of a stage as progress of the whole."""
+        while True:
+            try:
+                fraction = next(work)
+            except StopIteration as end:
+                maps: Maps = end.value
+                break
+            yield Progress(stage, (self._done + fraction) / self._stages)
+        self._done += 1
+        self.lap(stage)
+        return maps
 
 
 def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
@@ -134,10 +184,15 @@ def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
     pictures = {"preview.png": images.Picture(preview.picture(result.maps), 8)}
     for name, image in result.maps.only(recipe.maps or list(result.maps)).items():
         pictures[f"{recipe.title}_{recipe.seed}_{name}.{recipe.format}"] = picture(name, image, recipe)
-    seconds = {**result.seconds, "checking": time.perf_counter() - start}
-    manifest = _manifest(result, recipe, sheet, seconds, [*pictures, "manifest.json"])
+    result.seconds["checking"] = time.perf_counter() - start
+    manifest = {
+        **told(result, recipe),
+        "quality": sheet.to_dict(),
+        "relief": result.maps.relief,  # pixels between height 0 and 1
+        "files": [*pictures, "manifest.json"],
+    }
     files = images.write_all(folder, pictures, {"manifest.json": json.dumps(manifest, indent=1) + "\n"})
-    return Saved(files, sheet.failures())
+    return Saved(result, files, sheet.failures())
 
 
 def picture(name: str, image: Array, recipe: Recipe) -> images.Picture:
@@ -148,22 +203,21 @@ def picture(name: str, image: Array, recipe: Recipe) -> images.Picture:
     return images.Picture(image, recipe.depth or default)
 
 
-def _manifest(
-    result: Result, recipe: Recipe, sheet: quality.Sheet, seconds: dict[str, float], files: list[str]
-) -> dict[str, Any]:
+def told(result: Result, recipe: Recipe) -> dict[str, Any]:
+    """What a manifest says of a result, as plain data."""
     from .version import VERSION  # read from a file when it is imported
 
-    card = result.model.card
-    material = card.material(recipe.material)
     return {
         "tessera": VERSION,
         "recipe": recipe.to_dict(),
-        "model": {"file": result.model.path.name, "name": card.name, "sha256": result.sha256, "licence": card.licence},
+        "models": [_told(used) for used in result.models],
         "provider": result.provider,
         "why_not_cuda": result.why_not_cuda,
-        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
-        "quality": sheet.to_dict(),
-        "relief": result.maps.relief,  # pixels between height 0 and 1
-        "metres": round(recipe.width * material.metres / material.pixels, 4),  # real-world width of the maps
-        "files": files,
+        "seconds": {stage: round(value, 4) for stage, value in result.seconds.items()},
+        "metres": round(result.metres[0], 4),  # real-world width of the maps
     }
+
+
+def _told(used: Used) -> dict[str, str]:
+    card = used.model.card
+    return {"file": used.model.path.name, "name": card.name, "sha256": used.sha256, "licence": card.licence}

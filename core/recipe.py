@@ -6,29 +6,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from . import checks, steps, style_pictures
 from .card import LARGEST
+from .checks import Check
 from .errors import InputError, RecipeError
-from .maps import CHANNELS
+from .steps import Animation, Step
 
 _LONGEST = 1 << 20  # bytes of a recipe file
+_MOST_STEPS = 64
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What to make and how to write it; made by `from_dict` or `load`, which check it."""
 
-    material: str
+    material: str = ""  # what to generate; "" for maps that are read
+    path: str = ""  # of a folder of maps or of a picture, instead of a material
     model: str | None = None  # name of the model; None for the first that makes the material
     seed: int = 0  # 0..2**32-1
     width: int = 1024  # pixels
     height: int = 1024  # pixels
     morph: str | None = None  # second material
     amount: float = 0.5  # of the second material, 0..1; without one it means nothing
+    steps: tuple[Step, ...] = ()  # what is done to the maps then, in this order
+    animation: Animation | None = None  # how the maps move then
     maps: tuple[str, ...] = ()  # maps to write; () for all that the model makes
     depth: int | None = None  # bits a channel; None for 8, and 16 for the height, whose slopes would stair-step
     normal: str = "gl"  # "gl": Y+, "dx": Y-
@@ -37,23 +43,34 @@ class Recipe:
     @property
     def title(self) -> str:
         """What people and files call the result."""
+        if self.path:
+            return re.sub(r"[^A-Za-z0-9-]+", "_", Path(self.path).stem).strip("_") or "maps"
         return f"{self.material}-{self.morph}" if self.morph else self.material
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
+    def to_dict(self) -> dict[str, Any]:
         """The same recipe as plain data, without what is left at its default; `from_dict` reads it back."""
-        source: dict[str, Any] = {key: getattr(self, key) for key in ("material", "model", "seed", "width", "height")}
+        keys = ("path",) if self.path else ("material", "model", "seed", "width", "height")
+        source: dict[str, Any] = {key: getattr(self, key) for key in keys}
         if self.morph is not None:
             source |= {"morph": self.morph, "amount": self.amount}
         export = {"maps": list(self.maps) or None, "depth": self.depth, "normal": self.normal, "format": self.format}
         tables = {"source": source, "export": export}
-        return {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
+        data: dict[str, Any] = {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
+        if self.steps:
+            data["steps"] = [steps.to_dict(step) for step in self.steps]
+        if self.animation:
+            data["animation"] = asdict(self.animation)
+        return data
 
     def to_toml(self) -> str:
         """The text of a recipe file."""
+        data = self.to_dict()
+        tables = [("[source]", data["source"]), *(("[[steps]]", step) for step in data.get("steps", ()))]
         lines = []
-        for name, table in self.to_dict().items():
-            # JSON's strings, numbers and lists are also TOML's.
-            lines += [f"[{name}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
+        tables += [(f"[{name}]", data[name]) for name in ("animation", "export") if name in data]
+        for header, table in tables:
+            # JSON's strings, numbers, lists, true and false are also TOML's.
+            lines += [header, *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
         return "\n".join(lines)
 
 
@@ -76,11 +93,14 @@ def load(path: Path) -> Recipe:
         raise RecipeError(f"{path} is nested too deeply for a recipe.") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}.") from None
-    return _read(raw, _Place(str(path), text))
+    return _inside(_read(raw, _Place(str(path), text)), path.parent)
 
 
 def from_dict(raw: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain data, with the tables `source` and `export`; `RecipeError` names the key that is wrong."""
+    """A recipe from plain data: tables `source`, `animation` and `export`, and the list `steps`, each with a `do`.
+
+    `RecipeError` names the key that is wrong.
+    """
     return _read(raw, _Place("", ""))
 
 
@@ -97,65 +117,26 @@ def parse_size(value: int | str) -> tuple[int, int]:
     return width, height
 
 
-# A check takes a value and returns it, or raises ValueError with what the value must be.
-_Check = Callable[[Any], Any]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("text")
-    return value
-
-
-def _whole(low: int, high: int) -> _Check:
-    def check(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _share(value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise ValueError("a number from 0 to 1")
-    return float(value)
-
-
-def _one_of(*choices: Any) -> _Check:
-    def check(value: Any) -> Any:
-        if isinstance(value, (bool, float)) or value not in choices:
-            raise ValueError("one of " + ", ".join(str(choice) for choice in choices))
-        return value
-
-    return check
-
-
-def _map_names(value: Any) -> tuple[str, ...]:
-    names = value if isinstance(value, (list, tuple)) else ()
-    if not names or not all(isinstance(name, str) and name in CHANNELS for name in names):
-        raise ValueError("a list of some of " + ", ".join(CHANNELS))
-    return tuple(name for name in CHANNELS if name in names)
-
-
-_SIDE = _whole(1, LARGEST)
-_SOURCE: dict[str, _Check] = {
-    "material": _text,
-    "model": _text,
-    "seed": _whole(0, 2**32 - 1),
+_SIDE = checks.whole(1, LARGEST)
+_SOURCE: dict[str, Check] = {
+    "material": checks.text,
+    "path": checks.text,
+    "model": checks.text,
+    "seed": checks.whole(0, 2**32 - 1),
     "size": parse_size,
     "width": _SIDE,
     "height": _SIDE,
-    "morph": _text,
-    "amount": _share,
+    "morph": checks.text,
+    "amount": checks.number(0, 1),
 }
-_EXPORT: dict[str, _Check] = {
-    "maps": _map_names,
-    "depth": _one_of(8, 16),
-    "normal": _one_of("gl", "dx"),
-    "format": _one_of("png", "exr"),
+_EXPORT: dict[str, Check] = {
+    "maps": checks.map_names,
+    "depth": checks.one_of(8, 16),
+    "normal": checks.one_of("gl", "dx"),
+    "format": checks.one_of("png", "exr"),
 }
 _TABLES = {"source": _SOURCE, "export": _EXPORT}
+_KNOWN = [*_TABLES, "steps", "animation"]
 
 
 @dataclass(frozen=True)
@@ -185,29 +166,78 @@ class _Place:
 
 
 def _read(raw: Mapping[str, Any], place: _Place) -> Recipe:
-    if unknown := [name for name in raw if name not in _TABLES]:
-        raise place.error(_unknown(unknown[0], "", list(_TABLES)), unknown[0])
+    if unknown := [name for name in raw if name not in _KNOWN]:
+        raise place.error(_unknown(unknown[0], "", _KNOWN), unknown[0])
     values: dict[str, Any] = {}
-    for table, checks in _TABLES.items():
-        values |= _table(raw.get(table, {}), table, checks, place)
-    if "material" not in values:
-        raise place.error("A recipe needs a 'material' in its [source] table.", "source")
+    for table, checked in _TABLES.items():
+        values |= _table(raw.get(table, {}), table, checked, place)
+    if ("material" in values) == ("path" in values):
+        raise place.error("A recipe needs a 'material' or a 'path' in its [source] table, and not both.", "source")
+    if "path" in values and (odd := next((key for key in _SOURCE if key in values and key != "path"), None)):
+        raise place.error(f"'{odd}' is for materials; maps that are read from a 'path' have their own.", "source", odd)
     if "amount" in values and "morph" not in values:
         raise place.error("'amount' is the share of a second material, so it needs 'morph' too.", "source", "amount")
     if values.get("format") == "exr" and values.get("depth") == 8:
         raise place.error("'depth' must be 16, or left out for 32, when the format is exr.", "export", "depth")
-    return Recipe(**_with_sides(values, place))
+    moving = _animation(raw["animation"], place) if "animation" in raw else None
+    return Recipe(**_with_sides(values, place), steps=_steps(raw.get("steps", ()), place), animation=moving)
 
 
-def _table(table: Any, name: str, checks: Mapping[str, _Check], place: _Place) -> dict[str, Any]:
+def _steps(raw: Any, place: _Place) -> tuple[Step, ...]:
+    if not isinstance(raw, (list, tuple)) or len(raw) > _MOST_STEPS:
+        raise place.error(f"'steps' must be a list of at most {_MOST_STEPS} tables: [[steps]].", "steps")
+    return tuple(_step(step, place) for step in raw)
+
+
+def _step(raw: Any, place: _Place) -> Step:
+    known = ", ".join(steps.KINDS)
+    kind = raw.get("do") if isinstance(raw, Mapping) else None
+    if not isinstance(kind, str) or kind not in steps.KINDS:
+        raise place.error(f"A step needs a 'do', one of {known}, not {_short(kind)}.", "steps", "do")
+    made = steps.KINDS[kind]
+    values = _table({key: value for key, value in raw.items() if key != "do"}, "steps", made.CHECKS, place)
+    try:
+        return made(**values)
+    except TypeError:  # a field without a default
+        raise place.error(f"The step '{kind}' needs a '{next(iter(made.CHECKS))}'.", "steps") from None
+
+
+def _animation(raw: Any, place: _Place) -> Animation:
+    values = _table(raw, "animation", Animation.CHECKS, place)
+    if "motion" not in values:
+        raise place.error("An animation needs a 'motion'.", "animation")
+    return Animation(**values)
+
+
+def _inside(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe of a file, its paths made to start at the file's folder, which they may not leave."""
+
+    def moved(text: str) -> str:
+        path = (folder / text).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise RecipeError(f"The path '{text}' leads out of the recipe's folder; put the file beside the recipe.")
+        return str(path)
+
+    def step_moved(step: Step) -> Step:
+        named = {key: getattr(step, key) for key in step.PATHS}
+        return replace(step, **{key: moved(text) for key, text in named.items() if text not in style_pictures.names()})
+
+    changed = tuple(step_moved(step) for step in recipe.steps)
+    moving = recipe.animation
+    if moving and moving.coat_path:
+        moving = replace(moving, coat_path=moved(moving.coat_path))
+    return replace(recipe, path=moved(recipe.path) if recipe.path else "", steps=changed, animation=moving)
+
+
+def _table(table: Any, name: str, known: Mapping[str, Check], place: _Place) -> dict[str, Any]:
     if not isinstance(table, Mapping):
         raise place.error(f"'{name}' must be a table, not {_short(table)}.", name)
     values = {}
     for key, value in table.items():
-        if key not in checks:
-            raise place.error(_unknown(str(key), name, list(checks)), name, str(key))
+        if key not in known:
+            raise place.error(_unknown(str(key), name, list(known)), name, str(key))
         try:
-            values[key] = checks[key](value)
+            values[key] = known[key](value)
         except ValueError as expected:
             raise place.error(f"'{key}' must be {expected}, not {_short(value)}.", name, key) from None
         except InputError as error:
@@ -228,7 +258,7 @@ def _with_sides(values: dict[str, Any], place: _Place) -> dict[str, Any]:
 
 def _unknown(key: str, table: str, known: list[str]) -> str:
     """The sentence for a key that means nothing where it stands."""
-    home = next((name for name, checks in _TABLES.items() if key in checks and name != table), None)
+    home = next((name for name, checked in _TABLES.items() if key in checked and name != table), None)
     where = f" in [{table}]" if table else ""
     if home is not None:
         return f"'{key}' belongs into the table [{home}]{', not' + where if table else ''}."

@@ -109,13 +109,16 @@ class Sessions:
         self._running: Any = None
         self._lock = threading.Lock()
 
+    def begin(self) -> None:
+        """Begin new work: an earlier `cancel` is forgotten."""
+        self.cancelled = False
+
     def open(self, model: Model, family: Family) -> Session:
         """The open session of a model, checked against what its family needs.
 
-        Begins new work: an earlier `cancel` is forgotten. `ModelError` for a broken graph, `ProviderError` when
+        `ModelError` for a broken graph, `ProviderError` when
         the device asked for, or ONNX Runtime itself, is missing.
         """
-        self.cancelled = False
         session = self._open.get(model.path)
         if session is None or session.stamp != model.path.stat().st_mtime_ns:
             session = self._start(model.path)

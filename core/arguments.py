@@ -1,0 +1,98 @@
+"""Arguments of command lines, and the recipes they ask for: shared by `python -m core` and `blender -c tessera`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # at run time only the functions that make recipes import them, so that `list` starts at once
+    from .recipe import Recipe
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells mistakes in one sentence, and exits with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without the usage text in front."""
+        self.exit(2, f"{self.prog}: {message}; --help shows how it is used.\n")
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every command that writes maps."""
+    parser.add_argument("--maps", metavar="A,B,...", help="maps to write (all)")
+    parser.add_argument("--depth", type=int, help="bits: 8 or 16 (8, height 16; EXR 32)")
+    parser.add_argument("--normal", help="gl (Y+) or dx (Y-) (gl)")
+    parser.add_argument("--format", help="png or exr (png)")
+
+
+def source_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every command that generates."""
+    parser.add_argument("--seed", type=int, help="0 to 4294967295; the same seed gives the same pixels (0)")
+    parser.add_argument("--size", metavar="N|WxH", help="pixels (1024)")
+    parser.add_argument("--morph", metavar="OTHER", help="a second material to mix in")
+    parser.add_argument("--amount", type=float, help="of the second material, 0 to 1 (0.5)")
+    parser.add_argument("--model", metavar="NAME", help="the model to use (the first that makes the material)")
+
+
+def style_options(parser: argparse.ArgumentParser, needed: bool = False) -> None:
+    """Arguments of a style; `needed` where the command makes no sense without one."""
+    what = "a built-in style that `list` shows, or a picture"
+    parser.add_argument("--style", metavar="NAME|FILE", required=needed, help=what)
+    parser.add_argument("--strength", type=float, help="of the style, 0 to 1 (1)")
+    parser.add_argument("--keep-color", action="store_true", default=None, help="keep the colours, take the rest")
+    parser.add_argument("--style-scale", type=float, metavar="S", help="2 makes the style twice as large (1)")
+    parser.add_argument("--relief", action="store_true", default=None, help="the style shapes normal and height too")
+
+
+def motion_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of an animation."""
+    parser.add_argument("--motion", metavar="NAME", required=True, help="one that `list` shows, as flow")
+    parser.add_argument("--frames", type=int, help="after the last the first comes again (48)")
+    parser.add_argument("--fps", type=int, help="frames a second, for the preview (24)")
+    parser.add_argument("--coat", metavar="MATERIAL|PATH", help="what grows over the maps, for growth")
+
+
+def material_recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The plain recipe that `export_options`, `source_options` and `style_options` ask for, of a material."""
+    source = {key: getattr(options, key) for key in ("material", "model", "seed", "size", "morph", "amount")}
+    return {"source": given(source), "export": _export(options), "steps": style_step(options)}
+
+
+def maps_recipe(options: argparse.Namespace, *steps: dict[str, Any]) -> dict[str, Any]:
+    """The plain recipe of maps that are read, with further steps."""
+    return {"source": {"path": str(options.path)}, "export": _export(options), "steps": list(steps)}
+
+
+def style_step(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The step of `style_options`; none without a style."""
+    if options.style is None:
+        return []
+    names = {"strength": "strength", "keep_color": "keep_color", "scale": "style_scale", "relief": "relief"}
+    return [{"do": "stylize", "style": options.style, **given({k: getattr(options, v) for k, v in names.items()})}]
+
+
+def animation(options: argparse.Namespace) -> dict[str, Any]:
+    """The plain table of `motion_options`, with the seed of the source."""
+    table = given({key: getattr(options, key) for key in ("motion", "frames", "fps", "seed")})
+    if options.coat is not None:
+        table["coat_path" if Path(options.coat).exists() else "coat"] = options.coat
+    return table
+
+
+def given(table: dict[str, Any]) -> dict[str, Any]:
+    """What was given of a table."""
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The checked recipe of a material; `RecipeError` when it is wrong."""
+    from .recipe import from_dict
+
+    return from_dict(material_recipe(options))
+
+
+def _export(options: argparse.Namespace) -> dict[str, Any]:
+    export = {key: getattr(options, key) for key in ("depth", "normal", "format")}
+    export["maps"] = None if options.maps is None else [name.strip() for name in options.maps.split(",")]
+    return given(export)

@@ -1,0 +1,126 @@
+"""Further steps of a recipe: what is done to maps after they were generated or read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from . import checks, families, folders, style_pictures
+from .checks import Check
+from .families import Steps
+from .library import Library, Model
+from .maps import Maps
+from .sessions import Session, Sessions
+
+
+@dataclass(frozen=True)
+class Stylize:
+    """Draw the maps in the manner of a picture."""
+
+    style: str  # a built-in style, or the path of a picture
+    strength: float = 1.0  # 0 changes nothing
+    keep_color: bool = False  # the maps' own colours, the style's light and dark
+    scale: float = 1.0  # 2 makes what is seen in the style twice as large
+    relief: bool = False  # the style's structure also shapes normal and height
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        "style": checks.text,
+        "strength": checks.number(0, 1),
+        "keep_color": checks.truth,
+        "scale": checks.number(0.1, 10),
+        "relief": checks.truth,
+    }
+    PATHS: ClassVar[tuple[str, ...]] = ("style",)
+    FAMILY: ClassVar[str] = "style"
+
+    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
+        """See `apply`."""
+        from .families import style
+
+        options = style.Options(self.strength, self.keep_color, self.scale, self.relief)
+        return style.stylize(model.card, session, maps, style_pictures.load(self.style), options)
+
+
+@dataclass(frozen=True)
+class Vary:
+    """Lay a share of the maps anew."""
+
+    amount: float = 0.5  # 0 gives them back, 1 lays all of it anew
+    seed: int = 0
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {"amount": checks.number(0, 1), "seed": checks.whole(0, 2**32 - 1)}
+    PATHS: ClassVar[tuple[str, ...]] = ()
+    FAMILY: ClassVar[str] = "vae"
+
+    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
+        """See `apply`."""
+        from . import quality, variations
+
+        return variations.vary(model.card, session, maps, self.amount, self.seed, quality.tiles(maps))
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Go towards other maps of the same size."""
+
+    other: str  # path of a folder of maps or of a picture
+    amount: float = 0.5  # 0 is all the maps so far, 1 all the others
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {"other": checks.text, "amount": checks.number(0, 1)}
+    PATHS: ClassVar[tuple[str, ...]] = ("other",)
+    FAMILY: ClassVar[str] = "vae"
+
+    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
+        """See `apply`."""
+        from . import variations
+
+        return variations.between(model.card, session, maps, folders.read(self.other, maps.size), self.amount)
+
+
+@dataclass(frozen=True)
+class Animation:
+    """How maps move: a sequence that goes on from its last frame to its first. Made by core/animation.py."""
+
+    motion: str  # one that a recurrent model makes
+    frames: int = 48
+    fps: int = 24  # frames a second, for previews
+    seed: int = 0
+    coat: str = ""  # material that grows over the maps, for the motion that wants one
+    coat_path: str = ""  # the same, from a folder of maps or a picture
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        "motion": checks.text,
+        "frames": checks.whole(2, 4096),
+        "fps": checks.whole(1, 240),
+        "seed": checks.whole(0, 2**32 - 1),
+        "coat": checks.word,
+        "coat_path": checks.word,
+    }
+
+
+Step: TypeAlias = Stylize | Vary | Blend
+
+KINDS: dict[str, type[Step]] = {"stylize": Stylize, "vary": Vary, "blend": Blend}
+
+
+def kind_of(step: Step) -> str:
+    """The key of `KINDS`."""
+    return next(name for name, known in KINDS.items() if type(step) is known)
+
+
+def to_dict(step: Step) -> dict[str, Any]:
+    """The step as plain data, with its kind under `do`."""
+    return {"do": kind_of(step), **asdict(step)}
+
+
+def model_of(step: Step, library: Library) -> Model:
+    """The model that a step needs; `InputError` when it is not there."""
+    return library.of_family(step.FAMILY)
+
+
+def apply(step: Step, maps: Maps, library: Library, sessions: Sessions) -> Steps:
+    """Steps of work that return the changed maps; errors as those of the family, and of reading the files named."""
+    model = model_of(step, library)
+    family = families.load(model.card.family, model.path.name)
+    return step.apply(maps, model, sessions.open(model, family))
