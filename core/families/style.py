@@ -1,0 +1,328 @@
+"""Neural style: a material redrawn with the patches of any picture.
+
+The network turns pictures into features of 4x4 pixels and back. In between, coarse levels first, the content's features
+get the statistics of the style's (core/transport.py) and are swapped for the nearest patches of the style
+(core/patches.py; Chen and Schmidt 2016, "Fast Patch-based Style Transfer of Arbitrary Style"). What is known only of
+whole pictures, statistics and patches, is made here and handed to the graph.
+
+One graph holds three parts; the inputs of those that are not wanted get the smallest arrays that pass.
+    pixels float32 (1, 3, H, W)  ->  features float32 (1, C, h, w)
+    target float32 (1, C, h, w), projection (D, C, 3, 3), keys (D, n), penalty (n,)
+        ->  projected float32 (1, D, h, w), nearest (1, h, w): the key with the greatest product, less its penalty
+    voted, central float32 (1, C, h, w)  ->  painted float32 (1, 3, H, W)
+with h = H / fold. Pixels, target, voted and central carry a halo, outputs do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import relief
+from ..card import Card
+from ..errors import InputError, ModelError
+from ..maps import Array, Maps
+from ..patches import DEPTH, SIDE, Patches, Sources, finer
+from ..torus import Tile, tiles, window
+from ..transport import carry
+from . import Runner, Steps
+
+INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
+OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+COARSEST = 96  # pixels: content whose shorter side would be less is not halved again
+SMALLEST = 64  # the same for the style, which is mirrored up to this when it is smaller
+STYLE_SHARE = 0.5  # longest side of the style at scale 1, as a share of the content's longer side
+SEARCHED = 2048  # patches of the style that each cell is compared with
+SEARCH_TILE = 64  # cells: one tile's products with all patches fill a few ten megabytes
+PLAIN = 1 / 255  # standard deviation below which a style is one colour
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a style is applied."""
+
+    strength: float = 1.0  # 0 gives the content back
+    keep_color: bool = False  # the content's colours, the style's light and dark
+    style_scale: float = 1.0  # size of what is seen in the style; 2 makes it twice as large
+    relief: bool = False  # the style's structure is embossed into normal and height
+    tile: int = 512  # largest side, in pixels, that runs in one piece
+
+    def check(self) -> None:
+        """`InputError` that says what is allowed, when a number is out of range."""
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"A strength of {self.strength:g} cannot be had; choose one from 0 to 1.")
+        if not 0.25 <= self.style_scale <= 4:
+            raise InputError(f"A style scale of {self.style_scale:g} cannot be had; choose one from 0.25 to 4.")
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Content and style at one resolution, as features (h, w, C)."""
+
+    content: Array
+    style: Array
+    guide: float  # how much more the content counts than what was painted so far
+    repeats: int  # searches, each on what the one before painted
+
+
+def stylize(card: Card, runner: Runner, maps: Maps, style: Array, options: Options) -> Steps:
+    """Redraw the albedo of `maps` in the style of a picture `(H, W, 1 or 3)`, sRGB-encoded; a step of work.
+
+    All other maps stay, but for normal and height with `options.relief`. `InputError` for what cannot be done.
+    """
+    options.check()
+    if "albedo" not in maps:
+        raise InputError("A style needs an albedo map to work on; add one.")
+    card.size.check(*maps.size)
+    network = _Network(card, runner, options.tile)
+    content = maps["albedo"]
+    picture = _prepared(style, max(maps.size), options.style_scale)
+    if options.keep_color:
+        picture = _grey_like(picture, content)
+        content = np.repeat((content @ LUMINANCE)[..., None], 3, 2)
+    levels = yield from _levels(network, content, picture)
+    voted, central = yield from _swapped(network, levels, options.strength)
+    painted = yield from network.paint(voted, central)
+    if options.keep_color:
+        painted = maps["albedo"] + ((painted - content) @ LUMINANCE)[..., None]
+    albedo = np.clip(maps["albedo"] + options.strength * (painted - maps["albedo"]), 0, 1)
+    changed = Maps({**maps, "albedo": albedo}, maps.relief)
+    return _embossed(changed, options.strength) if options.relief else changed
+
+
+def _levels(network: _Network, content: Array, style: Array) -> Generator[float, None, list[_Level]]:
+    """Both pictures at every resolution, coarse first."""
+    count = _count(content, style, network.fold)
+    levels: list[_Level] = []
+    for depth in range(count):
+        features = network.encode(content)
+        levels.insert(0, _Level(features, network.encode_whole(style), 1.0 + depth, min(3, 1 + depth)))
+        content, style = _halved(content), _halved(style)
+        yield 0.2 * (1 - 0.25 ** (depth + 1))
+    return levels
+
+
+def _swapped(
+    network: _Network, levels: list[_Level], strength: float
+) -> Generator[float, None, tuple[Array, Array]]:
+    """(voted, central) features (h, w, C) of the finest level, made of the style's patches."""
+    sources: Sources | None = None
+    for number, level in enumerate(levels):
+        target = carry(level.content, level.style)
+        patches = Patches(level.style, SEARCHED)
+        estimate = None if sources is None else patches.vote(finer(sources))
+        guide = level.guide * (1 + 3 * (1 - strength))  # weak styles keep close to the content's shapes
+        for _ in range(level.repeats):
+            wanted = target if estimate is None else (guide * target + estimate) / np.float32(guide + 1)
+            sources = network.search(wanted, patches)
+            estimate = patches.vote(sources)
+        yield 0.2 + 0.5 * 0.25 ** (len(levels) - 1 - number)
+    if sources is None or estimate is None:
+        raise ValueError("there is always a level")
+    return estimate, patches.gather(sources)
+
+
+class _Network:
+    """The three parts of the graph, run on arrays of any size."""
+
+    def __init__(self, card: Card, runner: Runner, tile: int) -> None:
+        self.card, self.runner, self.tile = card, runner, tile
+        self.fold, self.channels, self.encoder_halo, self.decoder_halo = _read(card)
+
+    def encode(self, pixels: Array) -> Array:
+        """Features (h, w, C) of a periodic picture (H, W, 3), tile by tile."""
+        planes = pixels.transpose(2, 0, 1)[None]
+        height, width = pixels.shape[:2]
+        features = np.empty((height // self.fold, width // self.fold, self.channels), np.float32)
+        halo = self.encoder_halo * self.fold
+        for tile in tiles(height // self.fold, width // self.fold, max(1, self.tile // self.fold)):
+            made = self._run(0, pixels=window(planes, _scaled(tile, self.fold), halo))
+            features[tile.rows(), tile.columns()] = made[0].transpose(1, 2, 0)
+        return features
+
+    def encode_whole(self, pixels: Array) -> Array:
+        """Features (h, w, C) of a picture with edges, mirrored there."""
+        halo = self.encoder_halo * self.fold
+        padded = np.pad(pixels, ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
+        made = self._run(0, pixels=np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
+        return np.ascontiguousarray(made[0].transpose(1, 2, 0))
+
+    def search(self, wanted: Array, patches: Patches) -> Sources:
+        """The style's patches nearest to what is wanted (h, w, C), in pieces that hang together."""
+        keys, penalty = patches.search
+        height, width = wanted.shape[:2]
+        queries = np.empty((height, width, DEPTH), np.float32)
+        nearest = np.empty((height, width), np.int64)
+        planes = wanted.transpose(2, 0, 1)[None]
+        for tile in tiles(height, width, SEARCH_TILE):
+            target = window(planes, tile, SIDE // 2)
+            feeds = {"target": target, "projection": patches.projection, "keys": keys, "penalty": penalty}
+            outputs = self.runner.run({**self._idle(), **feeds})
+            queries[tile.rows(), tile.columns()] = outputs[1][0].transpose(1, 2, 0)
+            nearest[tile.rows(), tile.columns()] = outputs[2][0]
+        return patches.cohere(queries, patches.sources(nearest))
+
+    def paint(self, voted: Array, central: Array) -> Generator[float, None, Array]:
+        """The periodic picture (H, W, 3) of features (h, w, C)."""
+        height, width = voted.shape[:2]
+        both = [features.transpose(2, 0, 1)[None] for features in (voted, central)]
+        painted = np.empty((height * self.fold, width * self.fold, 3), np.float32)
+        pieces = list(tiles(height, width, max(1, self.tile // self.fold)))
+        for done, tile in enumerate(pieces, 1):
+            windows = [window(features, tile, self.decoder_halo) for features in both]
+            made = self._run(3, voted=windows[0], central=windows[1])
+            painted[tile.rows(self.fold), tile.columns(self.fold)] = made[0].transpose(1, 2, 0)
+            yield 0.7 + 0.25 * done / len(pieces)
+        return painted
+
+    def _run(self, output: int, **feeds: Array) -> Array:
+        return self.runner.run({**self._idle(), **feeds})[output]
+
+    def _idle(self) -> dict[str, Array]:
+        """The smallest inputs: one cell for each part, one key."""
+        pixels, cells = (2 * self.encoder_halo + 1) * self.fold, 2 * self.decoder_halo + 1
+        shapes = {
+            "pixels": (1, 3, pixels, pixels),
+            "target": (1, self.channels, SIDE, SIDE),
+            "projection": (DEPTH, self.channels, SIDE, SIDE),
+            "keys": (DEPTH, 1),
+            "penalty": (1,),
+            "voted": (1, self.channels, cells, cells),
+            "central": (1, self.channels, cells, cells),
+        }
+        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _scaled(tile: Tile, scale: int) -> Tile:
+    return Tile(*(scale * side for side in (tile.top, tile.left, tile.height, tile.width)))
+
+
+def _count(content: Array, style: Array, fold: int) -> int:
+    """Resolutions to work at: as many as both pictures allow, and as halve the content into whole cells."""
+    height, width = content.shape[:2]
+    side, other = min(height, width), min(style.shape[:2])
+    count = 1
+    while (
+        side >= 2 * COARSEST
+        and other >= 2 * SMALLEST
+        and height % (2**count * fold) == 0
+        and width % (2**count * fold) == 0
+    ):
+        side, other, count = side // 2, other // 2, count + 1
+    return count
+
+
+def _halved(picture: Array) -> Array:
+    """Means of 2x2 pixels; an odd last line is left out."""
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    even = picture[:height, :width]
+    mean: Array = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    return mean
+
+
+def _prepared(style: Array, content: int, scale: float) -> Array:
+    """The style (H, W, 3) in [0, 1] at the size that its patches are taken from; `InputError` if it is one colour.
+
+    At scale 1 it keeps its pixels, unless it is larger than half the content's longer side.
+    """
+    style = np.clip(np.broadcast_to(style, (*style.shape[:2], 3)) if style.shape[2] == 1 else style, 0, 1)
+    if float(style.std((0, 1)).max()) < PLAIN:
+        raise InputError("The style image is all of one colour, so there is nothing to take from it; choose another.")
+    longest = max(style.shape[:2])
+    factor = scale * min(1.0, STYLE_SHARE * content / longest)
+    height, width = (max(1, round(side * factor)) for side in style.shape[:2])
+    style = _resized(_resized(style, height).swapaxes(0, 1), width).swapaxes(0, 1)
+    more = [(0, max(0, SMALLEST - side)) for side in (height, width)]
+    style = np.pad(style, (*more, (0, 0)), mode="symmetric")
+    height, width = (side // 4 * 4 for side in style.shape[:2])
+    return np.ascontiguousarray(style[:height, :width], np.float32)
+
+
+def _resized(lines: Array, count: int) -> Array:
+    """A picture (H, W, 3) with `count` lines: means of those that each covers, or between two where they are few.
+
+    A triangle as wide as a line of the coarser side, so that nothing is left out and nothing repeated.
+    """
+    have = len(lines)
+    if count == have:
+        return lines
+    wide = max(1.0, have / count)
+    centre = (np.arange(count)[:, None] + 0.5) * have / count - 0.5
+    weight = np.maximum(0, 1 - np.abs(np.arange(have)[None] - centre) / wide)
+    weight /= weight.sum(1, keepdims=True)
+    resized: Array = np.einsum("ch,hwk->cwk", weight.astype(np.float32), lines, optimize=True)
+    return resized
+
+
+def _grey_like(style: Array, content: Array) -> Array:
+    """The style's light and dark (H, W, 3), around the content's mean and as strong as both together.
+
+    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", take the content's contrast alone, which
+    leaves nothing of a style on a plain material.
+    """
+    grey, other = style @ LUMINANCE, content @ LUMINANCE
+    spread = np.sqrt(float(other.std()) * float(grey.std()))
+    matched = (grey - grey.mean()) * (spread / max(float(grey.std()), 1e-6)) + np.round(other.mean(dtype=np.float64), 7)
+    return np.repeat(matched[..., None].astype(np.float32), 3, 2)
+
+
+EMBOSS = 0.6  # slope of the style's structure, as a share of the relief's own
+FLATTEST = 0.12  # mean slope that the style's structure has at least
+BROADEST = 24.0  # pixels: what is wider is shade or colour, not structure
+
+
+def _embossed(maps: Maps, strength: float) -> Maps:
+    """The maps with the structure of their albedo in normal and height: dark is deep.
+
+    What a picture shows of its own relief is unknown; joints, cracks and the shadows of strokes are dark.
+    """
+    surface = _surface(maps)
+    bumps = _fine(maps["albedo"] @ LUMINANCE)
+    own, made = _slope(surface), _slope(bumps)
+    if made > 1e-6:
+        surface = surface + bumps * np.float32(strength * max(FLATTEST, EMBOSS * own) / made)
+    normal, height, depth = relief.encode(surface)
+    return Maps({**maps, "normal": normal, "height": height}, depth)
+
+
+def _surface(maps: Maps) -> Array:
+    """The surface (H, W) in pixels that the maps describe."""
+    if "height" in maps and maps.relief > 0:
+        return maps["height"][..., 0] * np.float32(maps.relief)
+    if "normal" in maps:
+        return relief.integrate(*relief.slopes(maps["normal"][..., 0], maps["normal"][..., 1]))
+    return np.zeros(maps.size[::-1], np.float32)
+
+
+def _fine(grey: Array) -> Array:
+    """A periodic picture (H, W) without its broad shapes."""
+    row, column = np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1])[None]
+    keep = 1 - np.exp(-(row**2 + column**2) * (BROADEST * np.pi) ** 2 / 8)
+    fine: Array = np.fft.irfft2(np.fft.rfft2(grey) * keep, s=grey.shape).astype(np.float32)
+    return fine
+
+
+def _slope(surface: Array) -> float:
+    """Root of the mean squared slope of a periodic surface."""
+    steps = [(np.roll(surface, -1, axis) - np.roll(surface, 1, axis)) / 2 for axis in (0, 1)]
+    return float(np.sqrt(sum((step**2).mean(dtype=np.float64) for step in steps)))
+
+
+def _read(card: Card) -> tuple[int, int, int, int]:
+    """(pixels in a cell, channels, halo of the encoder in cells, halo of the decoder in cells)."""
+    try:
+        fold, channels, encoder, decoder = (
+            int(card.settings[key]) for key in ("fold", "channels", "encoder_halo", "decoder_halo")
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            f"The card of '{card.name}' lacks its 'fold', 'channels' or halo settings; export the model again."
+        ) from None
+    if not (1 <= fold <= 64 and 1 <= channels <= 1024 and 0 <= encoder <= 64 and 0 <= decoder <= 64):
+        raise ModelError(f"The card of '{card.name}' has settings out of range; export the model again.")
+    return fold, channels, encoder, decoder
