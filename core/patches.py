@@ -16,8 +16,8 @@ from .maps import Array
 
 SIDE = 3  # cells on a side of a patch
 DEPTH = 32  # main directions of the patches that they are compared by
-# A piece of the style goes on while its distance is at most this many times that of the best patch.
-COHERENCE = 2.5
+# A piece of the style goes on while its distance is at most 1 + this many times that of the best patch.
+COHERENCE = 1.0
 # Perfect matches, as in flat parts, would leave no room for that: a share of the patches' variance is free.
 FREE = 0.02
 PASSES = 3  # cells by which a piece may grow before the picture is looked at anew
@@ -57,14 +57,20 @@ class Patches:
         centre = SIDE // 2
         return np.stack([patch // self.columns + centre, patch % self.columns + centre], -1).astype(np.int32)
 
-    def cohere(self, queries: Array, best: Sources) -> Sources:
+    def cohere(self, queries: Array, best: Sources, before: Sources | None, loyalty: float) -> Sources:
         """Let pieces of the style grow, where they fit nearly as well as the best patches of the search.
 
-        `queries` (h, w, D) are projected. All cells decide at once, so that it matters nowhere where the torus begins.
+        `queries` (h, w, D) are projected; what stood there `before` stays if it fits as well. `loyalty` from 0 to 1
+        says how much worse a fit is taken to keep pieces whole. All cells decide at once, so that it matters nowhere
+        where the torus begins.
         """
         distance = self._distance(queries, best)
-        allowed = COHERENCE * (distance + self.free)
+        allowed = (1 + loyalty * COHERENCE) * (distance + loyalty * self.free)
         found = best
+        if before is not None:
+            former = self._distance(queries, before)
+            stays = former <= allowed
+            found, distance = np.where(stays[..., None], before, best), np.where(stays, former, distance)
         for _ in range(PASSES):
             lowest, nearest, agree = np.full_like(distance, np.inf), found, np.zeros(distance.shape, np.int8)
             for candidate in _continued(found):

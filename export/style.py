@@ -151,7 +151,9 @@ class Pictures:
         self.scales = [[m for m in scale if min(m.pixels.shape[1:]) >= s.crop] for scale in self.scales]
         self.scales = [scale for scale in self.scales if scale]
         if not self.scales:
-            raise ValueError(f"No photo is as large as a crop of {s.crop} pixels; give larger photos or a smaller crop.")
+            raise ValueError(
+                f"No photo is as large as a crop of {s.crop} pixels; give larger photos or a smaller crop."
+            )
         self.size, self.recolour = s.crop, s.recolour
         self.random = np.random.default_rng(seed)
 
@@ -162,7 +164,7 @@ class Pictures:
             scale = self.scales[self.random.integers(len(self.scales))]
             material = scale[self.random.integers(len(scale))]
             crops = [photos.random_crop(material, self.size, self.random)[:3] for _ in range(2)]
-            pair = np.stack(crops).astype(np.float32) / 255
+            pair: NDArray[np.float32] = np.stack(crops).astype(np.float32) / np.float32(255)
             if self.random.random() < self.recolour:
                 pair = recoloured(pair, self.random)
             pairs.append(torch.from_numpy(np.ascontiguousarray(pair)))
@@ -280,8 +282,8 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
                 judged_fake = style.discriminator(crop(made[half:].detach()))
                 judge_loss = F.relu(1 - judged_real).mean() + F.relu(1 + judged_fake).mean()
             training.step_down(judge_loss, optimisers[1], s.judge_rate * slower)
-            shown["real"] = 0.95 * shown["real"] + 0.05 * float(judged_real.mean())
-            shown["fake"] = 0.95 * shown["fake"] + 0.05 * float(judged_fake.mean())
+            shown["real"] = 0.95 * shown["real"] + 0.05 * float(judged_real.detach().mean())
+            shown["fake"] = 0.95 * shown["fake"] + 0.05 * float(judged_fake.detach().mean())
         average.update(style)
         for name, error in (("own", difference[:half]), ("swapped", difference[half:])):
             shown[name] = 0.98 * shown[name] + 0.02 * float(error.detach().abs().mean())

@@ -19,7 +19,6 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import relief
 from ..card import Card
@@ -39,6 +38,10 @@ SMALLEST = 64  # the same for the style, which is mirrored up to this when it is
 STYLE_SHARE = 0.5  # longest side of the style at scale 1, as a share of the content's longer side
 SEARCHED = 2048  # patches of the style that each cell is compared with
 SEARCH_TILE = 64  # cells: one tile's products with all patches fill a few ten megabytes
+# How much the content's target counts against what was painted so far, at the finest level and more for each coarser
+# one: at full strength the shapes stay and the details are the style's. Weak styles keep close to the content.
+GUIDE, GUIDE_COARSER, GUIDE_WEAK = 0.7, 1.0, 4.0
+FADE = 0.5  # strength from which on nothing of the content's own pixels is mixed in
 PLAIN = 1 / 255  # standard deviation below which a style is one colour
 
 
@@ -66,7 +69,7 @@ class _Level:
 
     content: Array
     style: Array
-    guide: float  # how much more the content counts than what was painted so far
+    guide: float  # how much the target counts against what was painted so far, at full strength
     repeats: int  # searches, each on what the one before painted
 
 
@@ -89,8 +92,9 @@ def stylize(card: Card, runner: Runner, maps: Maps, style: Array, options: Optio
     voted, central = yield from _swapped(network, levels, options.strength)
     painted = yield from network.paint(voted, central)
     if options.keep_color:
-        painted = maps["albedo"] + ((painted - content) @ LUMINANCE)[..., None]
-    albedo = np.clip(maps["albedo"] + options.strength * (painted - maps["albedo"]), 0, 1)
+        painted = maps["albedo"] + np.repeat(((painted - content) @ LUMINANCE)[..., None], 3, 2)
+    share = np.float32(min(1.0, options.strength / FADE))
+    albedo = np.clip(maps["albedo"] + share * (painted - maps["albedo"]), 0, 1)
     changed = Maps({**maps, "albedo": albedo}, maps.relief)
     return _embossed(changed, options.strength) if options.relief else changed
 
@@ -101,25 +105,25 @@ def _levels(network: _Network, content: Array, style: Array) -> Generator[float,
     levels: list[_Level] = []
     for depth in range(count):
         features = network.encode(content)
-        levels.insert(0, _Level(features, network.encode_whole(style), 1.0 + depth, min(3, 1 + depth)))
+        guide = GUIDE + GUIDE_COARSER * depth
+        levels.insert(0, _Level(features, network.encode_whole(style), guide, min(3, 1 + depth)))
         content, style = _halved(content), _halved(style)
         yield 0.2 * (1 - 0.25 ** (depth + 1))
     return levels
 
 
-def _swapped(
-    network: _Network, levels: list[_Level], strength: float
-) -> Generator[float, None, tuple[Array, Array]]:
+def _swapped(network: _Network, levels: list[_Level], strength: float) -> Generator[float, None, tuple[Array, Array]]:
     """(voted, central) features (h, w, C) of the finest level, made of the style's patches."""
     sources: Sources | None = None
     for number, level in enumerate(levels):
         target = carry(level.content, level.style)
         patches = Patches(level.style, SEARCHED)
-        estimate = None if sources is None else patches.vote(finer(sources))
-        guide = level.guide * (1 + 3 * (1 - strength))  # weak styles keep close to the content's shapes
+        sources = None if sources is None else finer(sources)
+        estimate = None if sources is None else patches.vote(sources)
+        guide = np.float32(level.guide * (1 + GUIDE_WEAK * (1 - strength)))
         for _ in range(level.repeats):
-            wanted = target if estimate is None else (guide * target + estimate) / np.float32(guide + 1)
-            sources = network.search(wanted, patches)
+            wanted = target if estimate is None else (guide * target + estimate) / (guide + 1)
+            sources = network.search(wanted, patches, sources, loyalty=strength**2)
             estimate = patches.vote(sources)
         yield 0.2 + 0.5 * 0.25 ** (len(levels) - 1 - number)
     if sources is None or estimate is None:
@@ -152,7 +156,7 @@ class _Network:
         made = self._run(0, pixels=np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
         return np.ascontiguousarray(made[0].transpose(1, 2, 0))
 
-    def search(self, wanted: Array, patches: Patches) -> Sources:
+    def search(self, wanted: Array, patches: Patches, before: Sources | None, loyalty: float) -> Sources:
         """The style's patches nearest to what is wanted (h, w, C), in pieces that hang together."""
         keys, penalty = patches.search
         height, width = wanted.shape[:2]
@@ -165,7 +169,7 @@ class _Network:
             outputs = self.runner.run({**self._idle(), **feeds})
             queries[tile.rows(), tile.columns()] = outputs[1][0].transpose(1, 2, 0)
             nearest[tile.rows(), tile.columns()] = outputs[2][0]
-        return patches.cohere(queries, patches.sources(nearest))
+        return patches.cohere(queries, patches.sources(nearest), before, loyalty)
 
     def paint(self, voted: Array, central: Array) -> Generator[float, None, Array]:
         """The periodic picture (H, W, 3) of features (h, w, C)."""
@@ -221,8 +225,7 @@ def _halved(picture: Array) -> Array:
     """Means of 2x2 pixels; an odd last line is left out."""
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     even = picture[:height, :width]
-    mean: Array = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
-    return mean
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
 
 
 def _prepared(style: Array, content: int, scale: float) -> Array:
@@ -272,7 +275,7 @@ def _grey_like(style: Array, content: Array) -> Array:
 
 
 EMBOSS = 0.6  # slope of the style's structure, as a share of the relief's own
-FLATTEST = 0.12  # mean slope that the style's structure has at least
+FLATTEST = 0.18  # mean slope that the style's structure has at least
 BROADEST = 24.0  # pixels: what is wider is shade or colour, not structure
 
 
