@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core import families, patches, quality, relief, transport
+from core import families, patches, quality, relief, scaling, transport
 from core.card import Card, SizeRule
 from core.errors import InputError, ModelError
 from core.families import style
@@ -135,7 +135,7 @@ def test_relief_moves_normal_and_height_and_they_agree(model):
     assert all(np.abs(maps[name] - material()[name]).mean() > 1e-3 for name in ("normal", "height"))
 
 
-@pytest.mark.parametrize("names", [["albedo"], ["albedo", "normal"]])
+@pytest.mark.parametrize("names", [["albedo"], ["albedo", "normal"], ["albedo", "height"]])
 def test_relief_makes_the_geometry_that_is_not_there(model, names):
     maps = stylized(model, material().only(names), relief=True)
     assert {"normal", "height"} <= set(maps) and maps.relief > 0
@@ -146,7 +146,7 @@ def test_progress_grows_up_to_the_end(model):
     assert told == sorted(told) and 0 <= told[0] < told[-1] <= 1
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (3, 400), (700, 90), (64, 64)])
+@pytest.mark.parametrize("shape", [(5, 7), (3, 400), (700, 90), (134, 257)])
 def test_styles_of_any_size_are_taken(model, shape):
     assert stylized(model, like=stripes(*shape))["albedo"].shape == (192, 256, 3)
 
@@ -223,6 +223,19 @@ def test_pieces_grow_where_they_fit_nearly_as_well():
 def test_finer_sources_keep_pieces_whole():
     centres = np.stack(np.mgrid[1:4, 2:7], -1).astype(np.int32)
     assert (patches.finer(centres) == np.stack(np.mgrid[2:8, 4:14], -1)).all()
+
+
+def test_halves_are_means_and_leave_an_odd_line_out():
+    steps = np.arange(5, dtype=np.float32)[:, None, None] + np.zeros((5, 4, 1), np.float32)
+    assert (scaling.halved(steps)[..., 0] == [[0.5, 0.5], [2.5, 2.5]]).all()
+
+
+@pytest.mark.parametrize("size", [(40, 90), (64, 64), (200, 300)])
+def test_a_resized_slope_is_a_slope(size):
+    slope = np.linspace(0, 1, 64, dtype=np.float32)[:, None, None] + np.zeros((64, 64, 3), np.float32)
+    found = scaling.resized(slope, *size)
+    steps = np.diff(found[..., 0], axis=0)[3:-3]
+    assert found.shape == (*size, 3) and np.abs(steps - steps.mean()).max() < 1e-4
 
 
 def photos(folder):

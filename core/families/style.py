@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import relief
 from ..card import Card
+from ..emboss import LUMINANCE, emboss
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
 from ..patches import DEPTH, SIDE, Patches, Sources, finer
+from ..scaling import halved, resized
 from ..torus import Tile, tiles, window
 from ..transport import carry
 from . import Runner, Steps
@@ -32,9 +33,9 @@ from . import Runner, Steps
 INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
 OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
 
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 COARSEST = 96  # pixels: content whose shorter side would be less is not halved again
 SMALLEST = 64  # the same for the style, which is mirrored up to this when it is smaller
+LARGEST = 1024  # pixels of the style's longer side; past this its patches fill the memory
 STYLE_SHARE = 0.5  # longest side of the style at scale 1, as a share of the content's longer side
 SEARCHED = 2048  # patches of the style that each cell is compared with
 SEARCH_TILE = 64  # cells: one tile's products with all patches fill a few ten megabytes
@@ -82,6 +83,8 @@ def stylize(card: Card, runner: Runner, maps: Maps, style: Array, options: Optio
     if "albedo" not in maps:
         raise InputError("A style needs an albedo map to work on; add one.")
     card.size.check(*maps.size)
+    if options.strength == 0:
+        return maps
     network = _Network(card, runner, options.tile)
     content = maps["albedo"]
     picture = _prepared(style, max(maps.size), options.style_scale)
@@ -96,7 +99,7 @@ def stylize(card: Card, runner: Runner, maps: Maps, style: Array, options: Optio
     share = np.float32(min(1.0, options.strength / FADE))
     albedo = np.clip(maps["albedo"] + share * (painted - maps["albedo"]), 0, 1)
     changed = Maps({**maps, "albedo": albedo}, maps.relief)
-    return _embossed(changed, options.strength) if options.relief else changed
+    return emboss(changed, options.strength) if options.relief else changed
 
 
 def _levels(network: _Network, content: Array, style: Array) -> Generator[float, None, list[_Level]]:
@@ -107,7 +110,7 @@ def _levels(network: _Network, content: Array, style: Array) -> Generator[float,
         features = network.encode(content)
         guide = GUIDE + GUIDE_COARSER * depth
         levels.insert(0, _Level(features, network.encode_whole(style), guide, min(3, 1 + depth)))
-        content, style = _halved(content), _halved(style)
+        content, style = halved(content), halved(style)
         yield 0.2 * (1 - 0.25 ** (depth + 1))
     return levels
 
@@ -150,9 +153,10 @@ class _Network:
         return features
 
     def encode_whole(self, pixels: Array) -> Array:
-        """Features (h, w, C) of a picture with edges, mirrored there."""
+        """Features (h, w, C) of a picture with edges, mirrored there; what does not fill a cell is left out."""
         halo = self.encoder_halo * self.fold
-        padded = np.pad(pixels, ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
+        height, width = (side // self.fold * self.fold for side in pixels.shape[:2])
+        padded = np.pad(pixels[:height, :width], ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
         made = self._run(0, pixels=np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
         return np.ascontiguousarray(made[0].transpose(1, 2, 0))
 
@@ -221,13 +225,6 @@ def _count(content: Array, style: Array, fold: int) -> int:
     return count
 
 
-def _halved(picture: Array) -> Array:
-    """Means of 2x2 pixels; an odd last line is left out."""
-    height, width = (side // 2 * 2 for side in picture.shape[:2])
-    even = picture[:height, :width]
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
-
-
 def _prepared(style: Array, content: int, scale: float) -> Array:
     """The style (H, W, 3) in [0, 1] at the size that its patches are taken from; `InputError` if it is one colour.
 
@@ -237,29 +234,11 @@ def _prepared(style: Array, content: int, scale: float) -> Array:
     if float(style.std((0, 1)).max()) < PLAIN:
         raise InputError("The style image is all of one colour, so there is nothing to take from it; choose another.")
     longest = max(style.shape[:2])
-    factor = scale * min(1.0, STYLE_SHARE * content / longest)
+    factor = min(scale * min(1.0, STYLE_SHARE * content / longest), LARGEST / longest)
     height, width = (max(1, round(side * factor)) for side in style.shape[:2])
-    style = _resized(_resized(style, height).swapaxes(0, 1), width).swapaxes(0, 1)
+    style = resized(style, height, width)
     more = [(0, max(0, SMALLEST - side)) for side in (height, width)]
-    style = np.pad(style, (*more, (0, 0)), mode="symmetric")
-    height, width = (side // 4 * 4 for side in style.shape[:2])
-    return np.ascontiguousarray(style[:height, :width], np.float32)
-
-
-def _resized(lines: Array, count: int) -> Array:
-    """A picture (H, W, 3) with `count` lines: means of those that each covers, or between two where they are few.
-
-    A triangle as wide as a line of the coarser side, so that nothing is left out and nothing repeated.
-    """
-    have = len(lines)
-    if count == have:
-        return lines
-    wide = max(1.0, have / count)
-    centre = (np.arange(count)[:, None] + 0.5) * have / count - 0.5
-    weight = np.maximum(0, 1 - np.abs(np.arange(have)[None] - centre) / wide)
-    weight /= weight.sum(1, keepdims=True)
-    resized: Array = np.einsum("ch,hwk->cwk", weight.astype(np.float32), lines, optimize=True)
-    return resized
+    return np.pad(style, (*more, (0, 0)), mode="symmetric").astype(np.float32, copy=False)
 
 
 def _grey_like(style: Array, content: Array) -> Array:
@@ -272,48 +251,6 @@ def _grey_like(style: Array, content: Array) -> Array:
     spread = np.sqrt(float(other.std()) * float(grey.std()))
     matched = (grey - grey.mean()) * (spread / max(float(grey.std()), 1e-6)) + np.round(other.mean(dtype=np.float64), 7)
     return np.repeat(matched[..., None].astype(np.float32), 3, 2)
-
-
-EMBOSS = 0.6  # slope of the style's structure, as a share of the relief's own
-FLATTEST = 0.18  # mean slope that the style's structure has at least
-BROADEST = 24.0  # pixels: what is wider is shade or colour, not structure
-
-
-def _embossed(maps: Maps, strength: float) -> Maps:
-    """The maps with the structure of their albedo in normal and height: dark is deep.
-
-    What a picture shows of its own relief is unknown; joints, cracks and the shadows of strokes are dark.
-    """
-    surface = _surface(maps)
-    bumps = _fine(maps["albedo"] @ LUMINANCE)
-    own, made = _slope(surface), _slope(bumps)
-    if made > 1e-6:
-        surface = surface + bumps * np.float32(strength * max(FLATTEST, EMBOSS * own) / made)
-    normal, height, depth = relief.encode(surface)
-    return Maps({**maps, "normal": normal, "height": height}, depth)
-
-
-def _surface(maps: Maps) -> Array:
-    """The surface (H, W) in pixels that the maps describe."""
-    if "height" in maps and maps.relief > 0:
-        return maps["height"][..., 0] * np.float32(maps.relief)
-    if "normal" in maps:
-        return relief.integrate(*relief.slopes(maps["normal"][..., 0], maps["normal"][..., 1]))
-    return np.zeros(maps.size[::-1], np.float32)
-
-
-def _fine(grey: Array) -> Array:
-    """A periodic picture (H, W) without its broad shapes."""
-    row, column = np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1])[None]
-    keep = 1 - np.exp(-(row**2 + column**2) * (BROADEST * np.pi) ** 2 / 8)
-    fine: Array = np.fft.irfft2(np.fft.rfft2(grey) * keep, s=grey.shape).astype(np.float32)
-    return fine
-
-
-def _slope(surface: Array) -> float:
-    """Root of the mean squared slope of a periodic surface."""
-    steps = [(np.roll(surface, -1, axis) - np.roll(surface, 1, axis)) / 2 for axis in (0, 1)]
-    return float(np.sqrt(sum((step**2).mean(dtype=np.float64) for step in steps)))
 
 
 def _read(card: Card) -> tuple[int, int, int, int]:
