@@ -2,6 +2,7 @@
 
     python -m export.patterns --out core/styles
 
+The other built-in styles (rust, moss) are textures that the atlas generated, at 256 pixels with seed 3.
 Each is a function of a random generator that gives a picture (SIZE, SIZE, 3), sRGB-encoded in [0, 1]. It shows, in a
 small space, light and dark, wide and narrow, and every direction of its strokes: patches are taken from it, and what it
 lacks no material can be redrawn with.

@@ -50,7 +50,7 @@ PLAIN = 1 / 255  # standard deviation below which a style is one colour
 class Options:
     """How a style is applied."""
 
-    strength: float = 1.0  # 0 gives the content back
+    strength: float = 0.8  # 0 gives the content back, 1 lets pieces of the style grow over its shapes
     keep_color: bool = False  # the content's colours, the style's light and dark
     style_scale: float = 1.0  # size of what is seen in the style; 2 makes it twice as large
     relief: bool = False  # the style's structure is embossed into normal and height
