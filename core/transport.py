@@ -42,7 +42,7 @@ def _moments(features: Array) -> tuple[Floats, Floats]:
     rows = features.reshape(-1, features.shape[-1]).astype(np.float64)
     mean = np.round(rows.mean(0), 7)
     rows -= mean
-    return mean, np.round(rows.T @ rows / len(rows), 9)
+    return mean, np.round(np.einsum("nc,nd->cd", rows, rows) / len(rows), 9)
 
 
 def _linear(covariance: Floats, goal: Floats) -> Floats:

@@ -170,6 +170,14 @@ def test_options_out_of_range_are_refused(model, wrong):
         stylized(model, **wrong)
 
 
+def test_flat_content_is_not_filled_with_one_patch(model):
+    flat = Maps({"albedo": np.full((128, 128, 3), 0.5, np.float32)})
+    like = np.random.default_rng(1).random((100, 100, 3), np.float32)
+    found = stylized(model, flat, like)["albedo"]
+    assert len(np.unique(found[::4, ::4, 0].round(4))) > 100
+    assert max(quality.measure(Maps({"albedo": found})).seam["albedo"]) <= quality.SEAM_LIMIT
+
+
 def test_content_without_albedo_is_refused(model):
     with pytest.raises(InputError, match="albedo"):
         stylized(model, material().only(["normal"]))

@@ -43,6 +43,9 @@ SEARCH_TILE = 64  # cells: one tile's products with all patches fill a few ten m
 # one: at full strength the shapes stay and the details are the style's. Weak styles keep close to the content.
 GUIDE, GUIDE_COARSER, GUIDE_WEAK = 0.7, 1.0, 4.0
 FADE = 0.5  # strength from which on nothing of the content's own pixels is mixed in
+# Content whose neighbouring pixels differ by less than this has nothing that patches could be chosen by...
+SMOOTH = 0.3 / 255
+GRAIN = 2 / 255  # ...and gets noise of this standard deviation, of all sizes
 PLAIN = 1 / 255  # standard deviation below which a style is one colour
 
 
@@ -91,7 +94,7 @@ def stylize(card: Card, runner: Runner, maps: Maps, style: Array, options: Optio
     if options.keep_color:
         picture = _grey_like(picture, content)
         content = np.repeat((content @ LUMINANCE)[..., None], 3, 2)
-    levels = yield from _levels(network, content, picture)
+    levels = yield from _levels(network, _grained(content), picture)
     voted, central = yield from _swapped(network, levels, options.strength)
     painted = yield from network.paint(voted, central)
     if options.keep_color:
@@ -223,6 +226,22 @@ def _count(content: Array, style: Array, fold: int) -> int:
     ):
         side, other, count = side // 2, other // 2, count + 1
     return count
+
+
+def _grained(content: Array) -> Array:
+    """Content (H, W, 3), with noise if all of it is smooth, as one patch would be repeated all over.
+
+    Only this noise depends on where the torus begins.
+    """
+    steps = [float(np.abs(np.diff(content, axis=axis)).mean(dtype=np.float64)) for axis in (0, 1)]
+    if max(steps) >= SMOOTH:
+        return content
+    height, width = content.shape[:2]
+    row, column = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    spectrum = np.fft.rfft2(np.random.default_rng(0).standard_normal((height, width)))
+    noise = np.fft.irfft2(spectrum / (np.hypot(row, column) + 1 / max(height, width)), s=(height, width))
+    grained: Array = content + (noise * (GRAIN / noise.std())).astype(np.float32)[..., None]
+    return grained
 
 
 def _prepared(style: Array, content: int, scale: float) -> Array:
