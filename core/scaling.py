@@ -1,0 +1,37 @@
+"""Pictures (H, W, C) at other sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .maps import Array
+
+
+def halved(picture: Array) -> Array:
+    """Means of 2x2 pixels; an odd last line is left out. What tiles goes on tiling if its sides are even."""
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    even = picture[:height, :width]
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
+
+
+def resized(picture: Array, height: int, width: int) -> Array:
+    """Any size; the picture is taken to have edges.
+
+    A pixel is a mean under a triangle as wide as the coarser grid: nothing is left out and nothing repeated. Much
+    larger pictures are halved first, which takes far less time.
+    """
+    while picture.shape[0] >= 4 * height and picture.shape[1] >= 4 * width:
+        picture = halved(picture)
+    return _lines(_lines(picture, height).swapaxes(0, 1), width).swapaxes(0, 1)
+
+
+def _lines(picture: Array, count: int) -> Array:
+    """The picture with `count` lines along its first axis."""
+    have = len(picture)
+    if count == have:
+        return picture
+    centre = (np.arange(count)[:, None] + 0.5) * have / count - 0.5
+    weight = np.maximum(0, 1 - np.abs(np.arange(have)[None] - centre) / max(1.0, have / count))
+    weight /= weight.sum(1, keepdims=True)
+    lines: Array = np.tensordot(weight.astype(np.float32), picture, 1)
+    return lines
