@@ -1,0 +1,408 @@
+"""Train and export the recurrent networks: textures that move, in the codec's latent.
+
+    python -m export.recurrent train --data DIR --codec CODEC --motion flow --run runs/flow       # resumes by itself
+    python -m export.recurrent judge --data DIR --codec CODEC --run runs/flow
+    python -m export.recurrent export --data DIR --codec CODEC --run runs/flow --out core/models/flow.onnx
+
+There are no videos of materials, but there is physics. A *teacher* moves the pixels of a photo-based material slowly
+and exactly (a current, a spreading front, waves on water, see export/motions.py); a convolutional recurrent network
+learns to do the same to latents, from one state to the next, on runs of its own making (backpropagation through time,
+with noise on the states, as in Sanchez-Gonzalez et al. 2020, "Learning to Simulate Complex Physics").
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from core.card import Card, SizeRule
+from core.maps import CHANNELS
+from export import materials as photos
+from export import motions, onnx_model, training, vae
+
+HALO = 4  # cells around a tile that influence it in one step
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of; saved beside its checkpoint."""
+
+    data: str  # folder of materials
+    codec: str  # run of the codec
+    motion: str  # "flow", "growth" or "shimmer"
+    longest: int = 512  # photos are reduced to this many pixels on their longer side
+    width: int = 64  # channels of the hidden layers
+    side: int = 32  # cells on a side of a training crop
+    batch: int = 4
+    unroll: int = 6  # steps that the network runs by itself before it is corrected
+    noise: float = 0.02  # standard deviation of the noise on the states it is helped with
+    helped: float = 0.2  # chance that it is given the teacher's state instead of its own
+    steps: int = 3000
+    rate: float = 1e-3
+    seed: int = 1
+
+
+class Net(nn.Module):
+    """Three convolutions that see three cells far; silent at first, as it only adds to what is known."""
+
+    def __init__(self, channels: int, width: int, out: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.block = vae.Block(width)
+        self.leave = nn.Conv2d(width, out, 1)
+        training.silence(self.leave)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, out, h, w)."""
+        return self.leave(self.block(F.leaky_relu(self.enter(x), 0.1)))
+
+
+class Cell(nn.Module):
+    """A recurrent network: (state, material, drive) -> (next state, latent that shows the state it was given).
+
+    `material` is a latent (B, 16, h, w); what `state` and `drive` hold depends on the motion.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, vae.LATENT, 1, 1))
+        self.register_buffer("scale", torch.ones(1, vae.LATENT, 1, 1))
+        self.mean: Tensor
+        self.scale: Tensor
+
+    def measure(self, latents: Tensor, decoder: vae.Decoder) -> None:
+        """Learn in which units a step of each channel of a latent is equally visible."""
+        self.mean = latents.mean((0, 2, 3), keepdim=True)
+        scale = 1 / motions.sensitivity(decoder, latents)[None, :, None, None]
+        self.scale = scale * ((latents - self.mean) / scale).std()
+
+    def visible(self, latent: Tensor) -> Tensor:
+        """Latent in these units."""
+        return (latent - self.mean) / self.scale
+
+
+class Flow(Cell):
+    """State: two layers, (B, 32, h, w). Drive: current, renewals and share, see `core.motion.flow`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(vae.LATENT, 9 * vae.LATENT, 3, padding=1, groups=vae.LATENT, bias=False)
+        self.around.weight.data = torch.eye(9).reshape(9, 1, 3, 3).repeat(vae.LATENT, 1, 1, 1)
+        self.around.requires_grad_(False)  # it hands out the nine cells around each cell
+        offsets = torch.tensor([[dx, dy] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+        self.register_buffer("offsets", offsets[None, :, :, None, None], persistent=False)
+        self.offsets: Tensor
+        self.carry = Net(2 * vae.LATENT + 2, width, vae.LATENT)
+        self.paint = Net(2 * vae.LATENT + 1, width, vae.LATENT)
+
+    def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 32, h, w), (B, 16, h, w), (B, 5, h, w) -> (B, 32, h, w), (B, 16, h, w)."""
+        current, renewed, share = drive[:, :2], drive[:, 2:4], drive[:, 4:]
+        layers = [self.visible(layer) for layer in state.chunk(2, 1)]
+        shown = layers[0] + share * (layers[1] - layers[0]) + self.paint(torch.cat([*layers, share], 1))
+        moved = [self.moved(layer, current) * self.scale + self.mean for layer in layers]
+        renewed = renewed.repeat_interleave(vae.LATENT, 1)
+        following = torch.lerp(torch.cat(moved, 1), torch.cat([material, material], 1), renewed)
+        return following, shown * self.scale + self.mean
+
+    def moved(self, layer: Tensor, current: Tensor) -> Tensor:
+        """A layer one step later. Cells hold 4x4 pixels, so a mean of neighbours, the start, is not yet a shift."""
+        reach = (1 - (current[:, None] + self.offsets).abs()).relu()  # (B, 9, 2, h, w)
+        taps = reach[:, None, :, 0] * reach[:, None, :, 1]
+        mean = (self.around(layer).unflatten(1, (vae.LATENT, 9)) * taps).sum(2)
+        return mean + self.carry(torch.cat([layer, mean, 4 * current], 1))
+
+
+class Growth(Cell):
+    """State: how thick the coat is and how old, (B, 2, h, w). Drive: `core.motion.growth`, and the coat's latent."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spread = Net(2 + 3 + vae.LATENT, width // 2, 2)
+        self.paint = Net(2 + 2 * vae.LATENT, width, vae.LATENT)
+
+    def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2, h, w), (B, 16, h, w), (B, 19, h, w) -> (B, 2, h, w), (B, 16, h, w)."""
+        ground, coat = self.visible(material), self.visible(drive[:, 3:])
+        following = (state + self.spread(torch.cat([state, drive[:, :3], ground], 1))).clamp(0, 1)
+        shown = ground + state[:, :1] * (coat - ground) + self.paint(torch.cat([state, ground, coat], 1))
+        return following, shown * self.scale + self.mean
+
+
+class Shimmer(Cell):
+    """State: height of the water and its speed, (B, 2, h, w). Drive: drops, see `core.motion.shimmer`.
+
+    Small waves are linear, so the memory is a linear recurrent network; what is seen of them is not.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.swing = nn.Conv2d(3, 2, 7, padding=3, bias=False)
+        self.paint = Net(2 + vae.LATENT, width, vae.LATENT)
+
+    def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2, h, w), (B, 16, h, w), (B, 1, h, w) -> (B, 2, h, w), (B, 16, h, w)."""
+        ground = self.visible(material)
+        following = self.swing(torch.cat([state, drive], 1))
+        return following, (ground + self.paint(torch.cat([state, ground], 1))) * self.scale + self.mean
+
+    @torch.no_grad()
+    def start_linear(self, clips: list[motions.Clip]) -> None:
+        """Begin with the least-squares fit to the teacher's steps."""
+        seen, wanted = [], []
+        for clip in clips:
+            for before, drive, after in zip(clip.states, clip.drives, clip.states[1:], strict=False):
+                padded = F.pad(torch.cat([before, drive], 1), (3, 3, 3, 3), mode="circular")
+                seen.append(F.unfold(padded, 7).movedim(1, -1).flatten(0, 1))
+                wanted.append(after.movedim(1, -1).flatten(0, 2))
+        a, b = torch.cat(seen).double(), torch.cat(wanted).double()
+        fit = torch.linalg.solve(a.T @ a + 1e-6 * len(a) * torch.eye(a.shape[1]), a.T @ b)
+        self.swing.weight.copy_(fit.T.reshape(2, 3, 7, 7))
+
+
+CELLS: dict[str, type[Flow] | type[Growth] | type[Shimmer]] = {"flow": Flow, "growth": Growth, "shimmer": Shimmer}
+STATES = {"flow": 2 * vae.LATENT, "growth": 2, "shimmer": 2}
+DRIVES = {"flow": 5, "growth": 3 + vae.LATENT, "shimmer": 1}
+
+
+def make_cell(motion: str, width: int) -> Flow | Growth | Shimmer:
+    """The network of a motion, on a torus: for training, convolutions wrap."""
+    cell = CELLS[motion](width)
+    set_wrap(cell, True)
+    return cell
+
+
+def set_wrap(cell: nn.Module, wrap: bool) -> None:
+    """Let every convolution see the other side of the torus, or zeros; the exported graph gets a halo instead."""
+    for module in cell.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = "circular" if wrap else "zeros"
+
+
+def loss_of(cell: Cell, clip: motions.Clip, s: Settings) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss, error of the states, error of the latents) of one clip, the network running by itself between helps."""
+    layered = clip.states[0].shape[1] > 2  # states that are latents are compared in the units of latents
+    scale = cell.scale.repeat(1, 2, 1, 1) if layered else torch.ones(1, 1, 1, 1, device=cell.scale.device)
+    state, states, latents = clip.states[0], [], []
+    for step, drive in enumerate(clip.drives):
+        if step == 0 or float(torch.rand(())) < s.helped:
+            state = clip.states[step] + s.noise * scale * torch.randn_like(state)
+        following, shown = cell(state, clip.material, drive)
+        latents.append(((shown - clip.latents[step]) / cell.scale).abs().mean())
+        difference = (following - clip.states[step + 1]) / scale
+        # Coats and rings are rare: the mean absolute error of none at all would be small.
+        states.append(difference.abs().mean() if layered else (difference**2).mean().sqrt())
+        state = following
+    state_error, latent_error = torch.stack(states).mean(), torch.stack(latents).mean()
+    # Thickness and water move little in a step, and all that follows depends on it.
+    return latent_error + (1 if layered else 4) * state_error, state_error.detach(), latent_error.detach()
+
+
+def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
+    """Train until the steps or the minutes are used up; go on from the checkpoint in `run` if there is one."""
+    where = training.device()
+    torch.manual_seed(s.seed)
+    training.save_settings(run, s)
+    codec = training.to_device(vae.load_average(Path(s.codec)).requires_grad_(False), where)
+    teacher = motions.Teacher(s.motion, codec, load(s, held_out=False), s.side, s.seed)
+    cell = make_cell(s.motion, s.width)
+    cell.measure(teacher.latents(64).cpu(), vae.load_average(Path(s.codec)).decoder)
+    if isinstance(cell, Shimmer):
+        cell.start_linear([teacher.clip(s.batch, s.unroll) for _ in range(8)])
+    training.to_device(cell, where)
+    average = training.Average(cell, 0.998)
+    optimiser = torch.optim.Adam([w for w in cell.parameters() if w.requires_grad], s.rate, betas=(0.9, 0.99))
+    checkpoint, start = run / "checkpoint.pt", 0
+    if checkpoint.exists():
+        state = training.load_checkpoint(checkpoint)
+        cell.load_state_dict(state["cell"])
+        start = state["step"]
+        average.resume(state["average"], start)
+        if "optimiser" in state:  # not kept in the repository
+            optimiser.load_state_dict(state["optimiser"])
+    teacher.random = np.random.default_rng(s.seed + 1 + start)
+
+    def save(step: int) -> None:
+        state = {"cell": cell.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
+        training.save_checkpoint(checkpoint, state | {"step": step})
+        write_sheet(s, average, teacher, run / f"sheet_{step:06d}.png")
+
+    step, errors = start - 1, [0.0, 0.0]
+    for step, bar in training.step_range(start, s.steps, minutes, quiet):
+        clip = teacher.lesson(s.batch, s.unroll)
+        loss, *found = loss_of(cell, clip, s)
+        training.step_down(loss, optimiser, s.rate * training.cosine(step, s.steps), largest=1.0)
+        average.update(cell)
+        errors = [0.98 * old + 0.02 * float(new) for old, new in zip(errors, found, strict=True)]
+        bar.set_postfix(state=f"{errors[0]:.4f}", latent=f"{errors[1]:.4f}", refresh=False)
+        if (step + 1) % 100 == 0:
+            save(step + 1)
+    save(step + 1)
+
+
+def load(s: Settings, held_out: bool) -> list[photos.Material]:
+    """The materials to learn from, or those to judge by; the split is the codec's."""
+    files = photos.find_materials(Path(s.data))
+    names = photos.split([f.name for f in files])[held_out]
+    return [photos.load(f, s.longest) for f in files if f.name in names]
+
+
+@torch.no_grad()
+def write_sheet(s: Settings, average: training.Average, teacher: motions.Teacher, path: Path) -> None:
+    """What the teacher shows | what the network shows by itself, albedo and normal, for two materials, step by step."""
+    cell = make_cell(s.motion, s.width)
+    cell.load_state_dict({k: v.cpu() for k, v in average.weights.items()})
+    clip = teacher.clip(2, 12)
+    state, shown = clip.states[0].cpu(), []
+    for drive in clip.drives:
+        state, latent = cell(state, clip.material.cpu(), drive.cpu())
+        shown.append(latent.to(teacher.where))
+    rows = []
+    for material in range(2):
+        for latents in (clip.latents, shown):
+            rows += strip([motions.decode(teacher.codec, z[material : material + 1]) for z in latents[::2]])
+    training.save_sheet(path, rows)
+
+
+def strip(frames: list[Tensor]) -> list[list[NDArray[np.float32]]]:
+    """Two rows of pictures, albedo and normal, of frames (1, 8, H, W)."""
+    pictures = [frame[0].cpu().numpy().transpose(1, 2, 0) for frame in frames]
+    normals = [np.concatenate([p[..., 3:5], np.ones_like(p[..., :1])], -1) for p in pictures]
+    return [[p[..., :3] for p in pictures], normals]
+
+
+def load_average(run: Path) -> tuple[Settings, Cell]:
+    """Settings and averaged network of a run (or of the weights that the repository keeps), wrapping, ready to use."""
+    s = Settings(**json.loads((run / "settings.json").read_text(encoding="utf-8")))
+    cell = make_cell(s.motion, s.width)
+    weights = training.load_checkpoint(run / "checkpoint.pt")["average"]
+    cell.load_state_dict({k: v.float() for k, v in weights.items()})
+    return s, cell.eval()
+
+
+@torch.no_grad()
+def judge(cell: Cell, teacher: motions.Teacher, clips: int = 6, steps: int = 12) -> dict[str, float]:
+    """How near the network stays to its teacher by itself, on materials never trained on; means over the last step.
+
+    PSNR of the albedo in dB and angle of the normals, as decoded; `plain`: with its nets silent, which for flow is
+    the bilinear shift of latents. Fine detail is the energy of steps from pixel to pixel, over the teacher's.
+    """
+    plain = copy.deepcopy(cell)
+    training.silence(*(net.leave for net in plain.modules() if isinstance(net, Net)))
+    found: dict[str, list[float]] = {}
+    for _ in range(clips):
+        clip = teacher.clip(2, steps)
+        true = motions.decode(teacher.codec, clip.latents[-1])
+        for name, network in (("", cell), ("plain_", plain)):
+            state = clip.states[0]
+            for drive in clip.drives:
+                following, latent = network(state, clip.material, drive)
+                state = following
+            made = motions.decode(teacher.codec, latent)
+            rows = {
+                "psnr_db": -10 * math.log10(float(F.mse_loss(made[:, :3], true[:, :3]))),
+                "normal_deg": float(vae.angles(made[:, 3:5], true[:, 3:5]).mean()),
+                "detail": float(made[:, :3].diff(dim=3).abs().mean() / true[:, :3].diff(dim=3).abs().mean()),
+            }
+            for figure, value in rows.items():
+                found.setdefault(name + figure, []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+class Graph(nn.Module):
+    """What is exported: one step, the halo cropped off."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self.cell = cell
+        set_wrap(cell, False)
+
+    def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, S, h, w), (1, 16, h, w), (1, D, h, w), with halo -> next state and latent without."""
+        following, latent = self.cell(state, material, drive)
+        return following[:, :, HALO:-HALO, HALO:-HALO], latent[:, :, HALO:-HALO, HALO:-HALO]
+
+
+def export(run: Path, data: str, codec_run: str, out: Path) -> None:
+    """Write the ONNX model of a run, proven equal to PyTorch at two sizes, with its figures on held-out materials."""
+    s, cell = load_average(run)
+    local = replace(s, data=data, codec=codec_run)
+    teacher = motions.Teacher(s.motion, vae.load_average(Path(codec_run)), load(local, held_out=True), s.side, 7)
+    figures = judge(cell, teacher)
+    write_model(cell, s, training.load_checkpoint(run / "checkpoint.pt")["step"], figures, out)
+
+
+def write_model(cell: Cell, s: Settings, steps: int, figures: dict[str, float], out: Path) -> None:
+    """Write the ONNX model of a network after `steps` steps of training."""
+    graph = Graph(cell)
+    samples = [sample(s.motion, *size) for size in ((18, 23), (31, 16))]
+    axes = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in ("state", "material", "drive", "next", "latent")}
+    model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples, ["next", "latent"], axes))
+    rounding = max(onnx_model.compare(graph, model, feeds) for feeds in samples)
+    onnx_model.save(model, card_of(s, steps, {**figures, "largest_rounding_difference": rounding}), out)
+
+
+def card_of(s: Settings, steps: int, figures: dict[str, float]) -> Card:
+    """The card of a run."""
+    settings = {k: Path(str(v)).name if k in ("data", "codec") else v for k, v in asdict(s).items()}
+    return Card(
+        family="recurrent",
+        name=s.motion,
+        maps=tuple(CHANNELS),
+        size=SizeRule(multiple=vae.FOLD, minimum=64, halo=HALO * vae.FOLD),
+        licence="CC0-1.0",
+        data="CC0 1.0 photo-based materials of Poly Haven, ambientCG and 3dtextures.me, moved by export/motions.py",
+        precision="float16",
+        figures=figures,
+        training={"script": "export/recurrent.py", "settings": settings, "seed": s.seed, "steps": steps},
+        settings={"motion": s.motion, "state": STATES[s.motion], "halo": HALO, "layered": s.motion == "flow"},
+    )
+
+
+def sample(motion: str, height: int, width: int) -> dict[str, Tensor]:
+    """Random input of a graph."""
+    random = torch.Generator().manual_seed(height)
+    shapes = {"state": STATES[motion], "material": vae.LATENT, "drive": DRIVES[motion]}
+    return {name: torch.rand(1, channels, height, width, generator=random) for name, channels in shapes.items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training.add_settings(commands.add_parser("train"), Settings, "runs/flow")
+    for name in ("judge", "export"):
+        command = commands.add_parser(name)
+        command.add_argument("--data", required=True, help="folder of materials")
+        command.add_argument("--codec", required=True, help="run of the codec")
+        command.add_argument("--run", type=Path, required=True, help="folder of the run")
+        if name == "export":
+            command.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    options = parser.parse_args(arguments)
+    if options.command == "train":
+        settings = training.read_settings(options, Settings)
+        if options.dry_run:
+            print(settings)
+        else:
+            train(settings, options.run, options.minutes, options.quiet)
+    elif options.command == "judge":
+        s, cell = load_average(options.run)
+        s = replace(s, data=options.data, codec=options.codec)
+        codec = vae.load_average(Path(s.codec))
+        print(json.dumps(judge(cell, motions.Teacher(s.motion, codec, load(s, held_out=True), s.side, 7))))
+    else:
+        export(options.run, options.data, options.codec, options.out)
+
+
+if __name__ == "__main__":
+    main()
