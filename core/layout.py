@@ -50,7 +50,8 @@ def relay(example: Example, kept: NDArray[np.bool_], random: np.random.Generator
 
     What is laid fits what stays, on a torus: an example that does not tile does so after its edges are laid anew.
     """
-    offsets = _place(example, *kept.shape, random, kept)
+    height, width = kept.shape
+    offsets = _place(example, height, width, random, kept)
     _move_joins(example, offsets)
     return _sources(example, offsets)
 

@@ -1,7 +1,7 @@
 """What drives textures that move: fields on the torus that come back after a lap, so that what follows them loops.
 
-A motion is a network (core/families/recurrent.py) and a *drive*: what is pushed at it in each step. The networks forget:
-under a drive that repeats, their states repeat too, once a lap has passed.
+A motion is a network (core/families/recurrent.py) and a *drive*: what is pushed at it in each step. The networks
+forget: under a drive that repeats, their states repeat too, once a lap has passed.
 
     flow      a steady current carries two layers of the material. Each is renewed while the other hides it.
     growth    seeds and a tide: while it is in, a coat spreads from seed to seed, over hollows first; then it withdraws.
@@ -10,7 +10,7 @@ under a drive that repeats, their states repeat too, once a lap has passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ SPEED = 0.32  # cells a step, of the current as a whole
 EDDIES = 0.55  # speed of the eddies (root of the mean square), as a share of it
 FASTEST = 0.95  # cells a step: the network sees one cell far
 EDDY = 26.0  # cells from one eddy to the next
-UNEVEN = 0.1  # of a life: how much renewals differ from place to place, so that the whole does not pulse
+UNEVEN = 0.05  # of a life: how much renewals differ from place to place, so that the whole does not pulse
 SEED_AREA = 110  # cells for each seed of a coat
 DROP_AREA = 110  # cells for each drop of a lap
 DROP = 1.3  # cells: radius of a drop
@@ -45,7 +45,7 @@ def steps_of(frames: int) -> int:
 
 
 def flow(height: int, width: int, steps: int, random: np.random.Generator) -> Lap:
-    """(1, 5, h, w): displacement in cells a step (across, down), renewal of each layer (0 or 1), share of the second."""
+    """(1, 5, h, w): current in cells a step (across, down), renewal of each layer (0 or 1), share of the second."""
     current = current_of(height, width, random)
     start = UNEVEN * smooth(height, width, EDDY, random)
     lives = max(1, round(steps / LIFE))
@@ -96,7 +96,7 @@ def ground_of(height: int, width: int, random: np.random.Generator) -> tuple[Arr
     ready = 0.6 * smooth(height, width, 14, random) + 0.5 * smooth(height, width, 5, random)
     seeds = np.zeros((height, width), np.float32)
     for _ in range(max(1, height * width // SEED_AREA)):
-        y, x = random.integers(height), random.integers(width)
+        y, x = int(random.integers(height)), int(random.integers(width))
         seeds = np.maximum(seeds, random.uniform(0.4, 1) * spot(height, width, y, x, random.uniform(0.8, 1.6)))
     return ready.astype(np.float32), seeds
 
@@ -139,8 +139,3 @@ def spot(height: int, width: int, y: float, x: float, radius: float) -> Array:
     columns = (np.arange(width) - x + width / 2) % width - width / 2
     bell: Array = np.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / (2 * radius**2)).astype(np.float32)
     return bell
-
-
-def settle(lap: Lap) -> Iterator[Array]:
-    """The drives of the lap that comes before the first frame."""
-    return (lap.at(step) for step in range(lap.steps))

@@ -98,7 +98,7 @@ def _ranks(field: Array) -> Array:
 
 
 def _arranged(latent: Array, amount: float, random: np.random.Generator, seamless: bool) -> Array:
-    """The latent (1, C, h, w) with a share of its cells laid anew; `InputError` when there is nothing to choose from."""
+    """The latent (1, C, h, w) with a share of its cells laid anew; `InputError` when it is too small."""
     if amount == 0 and seamless:
         return latent
     cell = PATCHED if latent.shape[2] % PATCHED == latent.shape[3] % PATCHED == 0 else 1
@@ -170,7 +170,7 @@ def _evened(latent: Array, sources: Indices) -> Array:
         wave = (step[:, None] if axis == 0 else step[None, : width // 2 + 1]) - 1
         spectrum += np.conj(wave) * np.fft.rfft2(_differences(latent[0], laid, sources, axis))
         total += np.abs(wave) ** 2
-    evened: Array = np.fft.irfft2(spectrum / total, s=(height, width)).astype(np.float32)
+    evened = np.fft.irfft2(spectrum / total, s=(height, width)).astype(np.float32)
     return np.ascontiguousarray(evened[None])
 
 
@@ -182,5 +182,5 @@ def _differences(latent: Array, laid: Array, sources: Indices, axis: int) -> Arr
     after, before = (sources + unit) % size, (following - unit) % size
     own = latent[:, after[..., 0], after[..., 1]] - laid
     other = np.roll(laid, -1, axis + 1) - latent[:, before[..., 0], before[..., 1]]
-    differences: Array = (own + other) / 2
+    differences: Array = ((own + other) / 2).astype(np.float32)
     return differences

@@ -1,12 +1,12 @@
 """The teachers of the recurrent networks: physics that moves the pixels of a material, slowly and exactly.
 
-Everything lives on a torus. Pixels (B, 8, H, W) are in the order of `core.planes`; fields of cells are (B, C, h, w) with
-4x4 pixels a cell. The drives are those of core/motion.py, so that the networks meet at run time what they learned by.
+Everything lives on a torus. Pixels (B, 8, H, W) are in the order of `core.planes`; fields of cells are (B, C, h, w)
+with 4x4 pixels a cell. The drives are those of core/motion.py, so that the networks meet at run time what they know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core import motion, relief
+from core.maps import Array
 from export import materials as photos
 from export import vae
 
@@ -25,6 +26,8 @@ KEPT, REUSED = 48, 3  # clips that are kept, and how often each is used: the tea
 # 1979, "A microscopic theory for antiphase boundary motion"), in turns of a third of a step.
 TURNS = 3
 DIFFUSION, REACTION = 0.2, 0.9
+BARE = -0.42  # on the drive while the tide is in: the least ready places are never overgrown
+WITHERING = 0.016  # of the thickness, a turn, while the tide is out: a coat that covers all has no edge to die from
 AGEING = 0.12  # a step: how fast the age of a coat follows its thickness
 # Shimmer: the wave equation, damped so that a lap forgets the one before.
 STIFFNESS = 0.35  # squared speed of waves, cells a turn
@@ -37,7 +40,7 @@ DEPTH = 8.0  # pixels between the water's height -1 and 0
 class Clip:
     """A few steps of motion, as the network should take them."""
 
-    material: Tensor  # (B, 16, h, w)
+    materials: list[Tensor]  # as each step sees it, (B, 16, h, w); for flow what lies where the state points
     drives: list[Tensor]  # of each step, (B, D, h, w)
     states: list[Tensor]  # before each step and after the last, (B, S, h, w)
     latents: list[Tensor]  # what each step should show, (B, 16, h, w)
@@ -46,9 +49,7 @@ class Clip:
 class Teacher:
     """Makes clips of one motion from crops of real materials."""
 
-    def __init__(
-        self, name: str, codec: vae.Codec, materials: Sequence[photos.Material], side: int, seed: int
-    ) -> None:
+    def __init__(self, name: str, codec: vae.Codec, materials: Sequence[photos.Material], side: int, seed: int) -> None:
         self.name, self.codec, self.side = name, codec, side
         self.crops = photos.Crops(materials, side * FOLD, seed)
         self.random = np.random.default_rng(seed)
@@ -88,20 +89,24 @@ class Teacher:
     def flow(self, count: int, steps: int) -> Clip:
         """Two layers of different age in a current; the second takes over where its pixels stand higher or lighter."""
         pixels, material = self.pixels(count)
+        pixels = torch.cat([pixels, raised(pixels)], 1)
         current = self.field(lambda: motion.current_of(self.side, self.side, self.random, self.speed()), count)
-        shift = enlarge(current) * FOLD
-        ages = [int(self.random.integers(1, motion.LIFE - steps)) for _ in range(2)]
-        standing = torch.cat([pixels, raised(pixels)], 1)
-        carried = [carry(standing, shift, age, steps) for age in ages]
-        encoded = [[encode(self.codec, planes[:, :8]) for planes in layer] for layer in carried]
-        states = [torch.cat(pair, 1) for pair in zip(*encoded, strict=True)]
-        drives, latents = [], []
-        for step in range(steps):
+        layers = [torch.zeros_like(current) for _ in range(2)]
+        for layer, age in enumerate(self.random.integers(motion.LIFE + 1 - steps, size=2)):
+            for _ in range(age):
+                layers[layer] = drifted(layers[layer], current)
+        renewed = torch.zeros_like(current)
+        clip = Clip([], [], [], [])
+        for _ in range(steps):
             share = self.field(lambda: self.share()[None], count)
-            renewed = torch.zeros(count, 2, self.side, self.side, device=self.where)
-            drives.append(torch.cat([current, renewed, share], 1))
-            latents.append(encode(self.codec, take_over(carried[0][step], carried[1][step], enlarge(share))))
-        return Clip(material, drives, states, latents)
+            clip.states.append(torch.cat(layers, 1))
+            clip.materials.append(torch.cat([gathered(material, layer) for layer in layers], 1))
+            clip.drives.append(torch.cat([current, renewed, share], 1))
+            seen = [deform(pixels, enlarge(layer) * FOLD) for layer in layers]
+            clip.latents.append(encode(self.codec, take_over(seen[0], seen[1], enlarge(share))))
+            layers = [drifted(layer, current) for layer in layers]
+        clip.states.append(torch.cat(layers, 1))
+        return clip
 
     def growth(self, count: int, steps: int) -> Clip:
         """A coat of another material that spreads and withdraws."""
@@ -121,7 +126,7 @@ class Teacher:
                 drives.append(torch.cat([tide, ground, coat], 1))
                 latents.append(encode(self.codec, coated(pixels, other, state, detail)))
             state = spread(state, tide, ground, hollow)
-        return Clip(material, drives, states, latents)
+        return Clip([material] * steps, drives, states, latents)
 
     def shimmer(self, count: int, steps: int) -> Clip:
         """Rings of drops on a thin sheet of water."""
@@ -137,19 +142,19 @@ class Teacher:
                 drives.append(fall)
                 latents.append(encode(self.codec, under_water(pixels, state[:, :1])))
             state = swing(state, fall)
-        return Clip(material, drives, states, latents)
+        return Clip([material] * steps, drives, states, latents)
 
     def speed(self) -> float:
         """Cells a step; a fifth of the currents stand still or are fast."""
         return float(self.random.uniform(0.5, 1.3)) * motion.SPEED
 
-    def share(self) -> np.ndarray:
+    def share(self) -> Array:
         """A share (h, w) of the second layer, uneven in space as in a lap."""
         age = self.random.uniform() + motion.UNEVEN * motion.smooth(self.side, self.side, motion.EDDY, self.random)
         share = 0.5 + 0.5 * np.cos(2 * np.pi * age)
         return (share * share * (3 - 2 * share)).astype(np.float32)
 
-    def drops(self) -> np.ndarray:
+    def drops(self) -> Array:
         """(1, h, w): the push of the drops of one step."""
         often = self.side**2 / (motion.DROP_AREA * motion.LAP)
         falls = [
@@ -158,9 +163,9 @@ class Teacher:
         ]
         return motion.drops(self.side, self.side, falls)[None]
 
-    def field(self, make: object, count: int) -> Tensor:
+    def field(self, make: Callable[[], Array], count: int) -> Tensor:
         """A batch of fields, each made anew."""
-        return torch.from_numpy(np.stack([make() for _ in range(count)])).to(self.where)  # type: ignore[operator]
+        return torch.from_numpy(np.stack([make() for _ in range(count)])).to(self.where)
 
 
 @torch.no_grad()
@@ -241,14 +246,23 @@ def deform(pixels: Tensor, shift: Tensor) -> Tensor:
     return with_slopes(moved, torch.cat(rows, 1))
 
 
-def carry(pixels: Tensor, current: Tensor, age: int, steps: int) -> list[Tensor]:
-    """Pixels carried by a current (pixels a step) for `age` to `age` + `steps` steps, each time from the originals."""
-    shift, found = torch.zeros_like(current), []
-    for step in range(age + steps + 1):
-        if step >= age:
-            found.append(deform(pixels, shift))
-        shift = fetch(shift, -current, "bilinear") - current
-    return found
+def drifted(shift: Tensor, current: Tensor) -> Tensor:
+    """Where things come from (B, 2, h, w), across and down, one step later in a current."""
+    return fetch(shift, -current, "bilinear") - current
+
+
+def gathered(latent: Tensor, shift: Tensor) -> Tensor:
+    """The four cells around x + shift(x): (B, 4*16, h, w), top left, top right, bottom left, bottom right."""
+    height, width = latent.shape[2:]
+    y = torch.arange(height, device=latent.device)[:, None] + shift[:, 1].floor().long()
+    x = torch.arange(width, device=latent.device)[None, :] + shift[:, 0].floor().long()
+    flat = latent.flatten(2)
+    corners = []
+    for dy in (0, 1):
+        for dx in (0, 1):
+            place = ((y + dy) % height * width + (x + dx) % width).flatten(1)
+            corners.append(flat.gather(2, place[:, None].expand(-1, flat.shape[1], -1)).reshape(latent.shape))
+    return torch.cat(corners, 1)
 
 
 def raised(pixels: Tensor) -> Tensor:
@@ -300,11 +314,12 @@ def spread(state: Tensor, tide: Tensor, ground: Tensor, hollow: Tensor) -> Tenso
     """Thickness and age of a coat one step later."""
     thick, age = state.chunk(2, 1)
     ready, seeds = ground.chunk(2, 1)
-    drive = (tide + 0.3 * ready + 0.5 * hollow * (tide > 0)).clamp(-1.4, 1.4)
+    drive = (tide + BARE * (tide > 0) + 0.35 * ready + 0.5 * hollow).clamp(-1.4, 1.4)
     for _ in range(TURNS):
         front = REACTION * thick * (1 - thick) * (thick - 0.5 + 0.5 * drive)
-        sown = 0.12 * seeds * tide.clamp_min(0) * (1 - thick)
-        thick = (thick + DIFFUSION * laplacian(thick) + front + sown).clamp(0, 1)
+        sown = 0.2 * seeds * tide.clamp_min(0) * (1 - thick)
+        lost = WITHERING * (-tide).clamp_min(0) * (1 - 0.6 * ready.clamp(-1.5, 1.4)) * thick
+        thick = (thick + DIFFUSION * laplacian(thick) + front + sown - lost).clamp(0, 1)
     return torch.cat([thick, age + AGEING * (thick - age)], 1)
 
 

@@ -30,7 +30,9 @@ from core.maps import CHANNELS
 from export import materials as photos
 from export import motions, onnx_model, training, vae
 
-HALO = 4  # cells around a tile that influence it in one step
+LIVELY = 8.0  # what rings are multiplied by where the network sees them: they are small beside the latents
+JUDGED = (6, 12)  # clips, and steps of each
+HALO = 6  # cells around a tile that influence it in one step
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Net(nn.Module):
 class Cell(nn.Module):
     """A recurrent network: (state, material, drive) -> (next state, latent that shows the state it was given).
 
-    `material` is a latent (B, 16, h, w); what `state` and `drive` hold depends on the motion.
+    `material` is a latent (B, 16, h, w), but for `Flow`; what `state` and `drive` hold depends on the motion.
     """
 
     def __init__(self) -> None:
@@ -92,35 +94,48 @@ class Cell(nn.Module):
 
 
 class Flow(Cell):
-    """State: two layers, (B, 32, h, w). Drive: current, renewals and share, see `core.motion.flow`."""
+    """State: where the cells of two layers come from, (B, 4, h, w). Drive: `core.motion.flow`.
+
+    Its `material` is what lies there: for each layer the four cells around the place, (B, 2*4*16, h, w). Latents that
+    are carried from step to step blur a little in each; places do not, and the network paints what is seen of them.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.around = nn.Conv2d(vae.LATENT, 9 * vae.LATENT, 3, padding=1, groups=vae.LATENT, bias=False)
-        self.around.weight.data = torch.eye(9).reshape(9, 1, 3, 3).repeat(vae.LATENT, 1, 1, 1)
+        self.around = nn.Conv2d(4, 9 * 4, 3, padding=1, groups=4, bias=False)
+        self.around.weight.data = torch.eye(9).reshape(9, 1, 3, 3).repeat(4, 1, 1, 1)
         self.around.requires_grad_(False)  # it hands out the nine cells around each cell
         offsets = torch.tensor([[dx, dy] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
         self.register_buffer("offsets", offsets[None, :, :, None, None], persistent=False)
         self.offsets: Tensor
-        self.carry = Net(2 * vae.LATENT + 2, width, vae.LATENT)
+        self.shift = Net(4 * vae.LATENT + 2, width, vae.LATENT)
         self.paint = Net(2 * vae.LATENT + 1, width, vae.LATENT)
 
     def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 32, h, w), (B, 16, h, w), (B, 5, h, w) -> (B, 32, h, w), (B, 16, h, w)."""
+        """(B, 4, h, w), (B, 128, h, w), (B, 5, h, w) -> (B, 4, h, w), (B, 16, h, w)."""
         current, renewed, share = drive[:, :2], drive[:, 2:4], drive[:, 4:]
-        layers = [self.visible(layer) for layer in state.chunk(2, 1)]
+        parts = (state - state.floor()).chunk(2, 1)
+        layers = [self.layer(cells, part) for cells, part in zip(material.chunk(2, 1), parts, strict=True)]
         shown = layers[0] + share * (layers[1] - layers[0]) + self.paint(torch.cat([*layers, share], 1))
-        moved = [self.moved(layer, current) * self.scale + self.mean for layer in layers]
-        renewed = renewed.repeat_interleave(vae.LATENT, 1)
-        following = torch.lerp(torch.cat(moved, 1), torch.cat([material, material], 1), renewed)
+        following = (self.carried(state, current) - current.repeat(1, 2, 1, 1)) * (1 - renewed.repeat_interleave(2, 1))
         return following, shown * self.scale + self.mean
 
-    def moved(self, layer: Tensor, current: Tensor) -> Tensor:
-        """A layer one step later. Cells hold 4x4 pixels, so a mean of neighbours, the start, is not yet a shift."""
+    def layer(self, cells: Tensor, part: Tensor) -> Tensor:
+        """The latent at a place `part` (across, down) of the way between four cells, in visible units.
+
+        A cell holds 4x4 pixels, so their mean, the start, is not yet a shift.
+        """
+        visible = [self.visible(cell) for cell in cells.chunk(4, 1)]
+        across, down = part.chunk(2, 1)
+        top = torch.lerp(visible[0], visible[1], across.expand_as(visible[0]))
+        bottom = torch.lerp(visible[2], visible[3], across.expand_as(visible[0]))
+        return torch.lerp(top, bottom, down.expand_as(top)) + self.shift(torch.cat([*visible, part], 1))
+
+    def carried(self, state: Tensor, current: Tensor) -> Tensor:
+        """The state against the current by one step, bilinear; no current is faster than a cell."""
         reach = (1 - (current[:, None] + self.offsets).abs()).relu()  # (B, 9, 2, h, w)
         taps = reach[:, None, :, 0] * reach[:, None, :, 1]
-        mean = (self.around(layer).unflatten(1, (vae.LATENT, 9)) * taps).sum(2)
-        return mean + self.carry(torch.cat([layer, mean, 4 * current], 1))
+        return (self.around(state).unflatten(1, (4, 9)) * taps).sum(2)
 
 
 class Growth(Cell):
@@ -142,36 +157,51 @@ class Growth(Cell):
 class Shimmer(Cell):
     """State: height of the water and its speed, (B, 2, h, w). Drive: drops, see `core.motion.shimmer`.
 
-    Small waves are linear, so the memory is a linear recurrent network; what is seen of them is not.
+    Small waves are linear, so the memory is a linear recurrent network; what is seen of them is not quite.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.swing = nn.Conv2d(3, 2, 7, padding=3, bias=False)
+        self.tilt = nn.Conv2d(2, vae.LATENT, 7, padding=3)
         self.paint = Net(2 + vae.LATENT, width, vae.LATENT)
 
     def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2, h, w), (B, 16, h, w), (B, 1, h, w) -> (B, 2, h, w), (B, 16, h, w)."""
         ground = self.visible(material)
         following = self.swing(torch.cat([state, drive], 1))
-        return following, (ground + self.paint(torch.cat([state, ground], 1))) * self.scale + self.mean
+        shown = ground + self.tilt(state) + self.paint(torch.cat([LIVELY * state, ground], 1))
+        return following, shown * self.scale + self.mean
 
     @torch.no_grad()
     def start_linear(self, clips: list[motions.Clip]) -> None:
-        """Begin with the least-squares fit to the teacher's steps."""
-        seen, wanted = [], []
-        for clip in clips:
-            for before, drive, after in zip(clip.states, clip.drives, clip.states[1:], strict=False):
-                padded = F.pad(torch.cat([before, drive], 1), (3, 3, 3, 3), mode="circular")
-                seen.append(F.unfold(padded, 7).movedim(1, -1).flatten(0, 1))
-                wanted.append(after.movedim(1, -1).flatten(0, 2))
-        a, b = torch.cat(seen).double(), torch.cat(wanted).double()
-        fit = torch.linalg.solve(a.T @ a + 1e-6 * len(a) * torch.eye(a.shape[1]), a.T @ b)
-        self.swing.weight.copy_(fit.T.reshape(2, 3, 7, 7))
+        """Begin with the least-squares fits to the teacher's steps, and to what they change in the latent."""
+        before = torch.cat([state for clip in clips for state in clip.states[:-1]])
+        after = torch.cat([state for clip in clips for state in clip.states[1:]])
+        drives = torch.cat([drive for clip in clips for drive in clip.drives])
+        changes = [z - m for clip in clips for z, m in zip(clip.latents, clip.materials, strict=True)]
+        fit_linear(self.swing, torch.cat([before, drives], 1), after)
+        fit_linear(self.tilt, before, torch.cat(changes) / self.scale)
+
+
+@torch.no_grad()
+def fit_linear(layer: nn.Conv2d, seen: Tensor, wanted: Tensor) -> None:
+    """Set a convolution to the least-squares fit from `seen` (B, C, h, w) to `wanted` (B, D, h, w) on the torus."""
+    reach, size = layer.kernel_size[0] // 2, layer.kernel_size[0]
+    patches = F.unfold(F.pad(seen, (reach,) * 4, mode="circular"), size).movedim(1, -1).flatten(0, 1)
+    if layer.bias is not None:
+        patches = F.pad(patches, (0, 1), value=1.0)
+    a, b = patches.double(), wanted.movedim(1, -1).flatten(0, 2).double()
+    fit = torch.linalg.solve(a.T @ a + 1e-6 * len(a) * torch.eye(a.shape[1]), a.T @ b).T.float()
+    if layer.bias is not None:
+        fit, bias = fit[:, :-1], fit[:, -1]
+        layer.bias.copy_(bias)
+    layer.weight.copy_(fit.reshape(layer.weight.shape))
 
 
 CELLS: dict[str, type[Flow] | type[Growth] | type[Shimmer]] = {"flow": Flow, "growth": Growth, "shimmer": Shimmer}
-STATES = {"flow": 2 * vae.LATENT, "growth": 2, "shimmer": 2}
+STATES = {"flow": 4, "growth": 2, "shimmer": 2}
+MATERIALS = {"flow": 8 * vae.LATENT, "growth": vae.LATENT, "shimmer": vae.LATENT}
 DRIVES = {"flow": 5, "growth": 3 + vae.LATENT, "shimmer": 1}
 
 
@@ -191,21 +221,18 @@ def set_wrap(cell: nn.Module, wrap: bool) -> None:
 
 def loss_of(cell: Cell, clip: motions.Clip, s: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, error of the states, error of the latents) of one clip, the network running by itself between helps."""
-    layered = clip.states[0].shape[1] > 2  # states that are latents are compared in the units of latents
-    scale = cell.scale.repeat(1, 2, 1, 1) if layered else torch.ones(1, 1, 1, 1, device=cell.scale.device)
     state, states, latents = clip.states[0], [], []
     for step, drive in enumerate(clip.drives):
         if step == 0 or float(torch.rand(())) < s.helped:
-            state = clip.states[step] + s.noise * scale * torch.randn_like(state)
-        following, shown = cell(state, clip.material, drive)
+            state = clip.states[step] + s.noise * torch.randn_like(state)
+        following, shown = cell(state, clip.materials[step], drive)
         latents.append(((shown - clip.latents[step]) / cell.scale).abs().mean())
-        difference = (following - clip.states[step + 1]) / scale
         # Coats and rings are rare: the mean absolute error of none at all would be small.
-        states.append(difference.abs().mean() if layered else (difference**2).mean().sqrt())
+        states.append(((following - clip.states[step + 1]) ** 2).mean().sqrt())
         state = following
     state_error, latent_error = torch.stack(states).mean(), torch.stack(latents).mean()
     # Thickness and water move little in a step, and all that follows depends on it.
-    return latent_error + (1 if layered else 4) * state_error, state_error.detach(), latent_error.detach()
+    return latent_error + 4 * state_error, state_error.detach(), latent_error.detach()
 
 
 def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
@@ -264,13 +291,13 @@ def write_sheet(s: Settings, average: training.Average, teacher: motions.Teacher
     cell.load_state_dict({k: v.cpu() for k, v in average.weights.items()})
     clip = teacher.clip(2, 12)
     state, shown = clip.states[0].cpu(), []
-    for drive in clip.drives:
-        state, latent = cell(state, clip.material.cpu(), drive.cpu())
+    for material, drive in zip(clip.materials, clip.drives, strict=True):
+        state, latent = cell(state, material.cpu(), drive.cpu())
         shown.append(latent.to(teacher.where))
     rows = []
-    for material in range(2):
+    for index in range(2):
         for latents in (clip.latents, shown):
-            rows += strip([motions.decode(teacher.codec, z[material : material + 1]) for z in latents[::2]])
+            rows += strip([motions.decode(teacher.codec, z[index : index + 1]) for z in latents[::2]])
     training.save_sheet(path, rows)
 
 
@@ -291,7 +318,7 @@ def load_average(run: Path) -> tuple[Settings, Cell]:
 
 
 @torch.no_grad()
-def judge(cell: Cell, teacher: motions.Teacher, clips: int = 6, steps: int = 12) -> dict[str, float]:
+def judge(cell: Cell, teacher: motions.Teacher) -> dict[str, float]:
     """How near the network stays to its teacher by itself, on materials never trained on; means over the last step.
 
     PSNR of the albedo in dB and angle of the normals, as decoded; `plain`: with its nets silent, which for flow is
@@ -300,14 +327,13 @@ def judge(cell: Cell, teacher: motions.Teacher, clips: int = 6, steps: int = 12)
     plain = copy.deepcopy(cell)
     training.silence(*(net.leave for net in plain.modules() if isinstance(net, Net)))
     found: dict[str, list[float]] = {}
-    for _ in range(clips):
-        clip = teacher.clip(2, steps)
+    for _ in range(JUDGED[0]):
+        clip = teacher.clip(2, JUDGED[1])
         true = motions.decode(teacher.codec, clip.latents[-1])
         for name, network in (("", cell), ("plain_", plain)):
             state = clip.states[0]
-            for drive in clip.drives:
-                following, latent = network(state, clip.material, drive)
-                state = following
+            for material, drive in zip(clip.materials, clip.drives, strict=True):
+                state, latent = network(state, material, drive)
             made = motions.decode(teacher.codec, latent)
             rows = {
                 "psnr_db": -10 * math.log10(float(F.mse_loss(made[:, :3], true[:, :3]))),
@@ -328,7 +354,7 @@ class Graph(nn.Module):
         set_wrap(cell, False)
 
     def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, S, h, w), (1, 16, h, w), (1, D, h, w), with halo -> next state and latent without."""
+        """(1, S, h, w), (1, M, h, w), (1, D, h, w), with halo -> next state and latent without."""
         following, latent = self.cell(state, material, drive)
         return following[:, :, HALO:-HALO, HALO:-HALO], latent[:, :, HALO:-HALO, HALO:-HALO]
 
@@ -365,14 +391,14 @@ def card_of(s: Settings, steps: int, figures: dict[str, float]) -> Card:
         precision="float16",
         figures=figures,
         training={"script": "export/recurrent.py", "settings": settings, "seed": s.seed, "steps": steps},
-        settings={"motion": s.motion, "state": STATES[s.motion], "halo": HALO, "layered": s.motion == "flow"},
+        settings={"motion": s.motion, "state": STATES[s.motion], "halo": HALO, "gathered": s.motion == "flow"},
     )
 
 
 def sample(motion: str, height: int, width: int) -> dict[str, Tensor]:
     """Random input of a graph."""
     random = torch.Generator().manual_seed(height)
-    shapes = {"state": STATES[motion], "material": vae.LATENT, "drive": DRIVES[motion]}
+    shapes = {"state": STATES[motion], "material": MATERIALS[motion], "drive": DRIVES[motion]}
     return {name: torch.rand(1, channels, height, width, generator=random) for name, channels in shapes.items()}
 
 

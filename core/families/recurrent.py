@@ -2,7 +2,8 @@
 
 Graph inputs, for a tile of h x w cells and its halo (already added), C the channels of the codec's latent:
     state     float32 (1, S, h, w)   what the network remembers
-    material  float32 (1, C, h, w)   latent of the material that moves
+    material  float32 (1, C, h, w)   latent of the material that moves; or, of a network that looks elsewhere, for every
+                                     two channels of the state (a way across and down, in cells) the four cells there
     drive     float32 (1, D, h, w)   what is pushed at it, see core/motion.py; for growth, then the latent of the coat
 Graph outputs, the halo cropped off:
     next      float32 (1, S, h, w)   the state one step later
@@ -22,7 +23,7 @@ from ..card import Card
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
 from ..motion import Lap
-from ..torus import tiles, window
+from ..torus import Tile, tiles, window
 from ..variations import with_relief
 from . import Runner, vae
 
@@ -52,7 +53,7 @@ class _Settings:
     motion: str  # name of its drive
     state: int  # channels
     halo: int  # cells
-    layered: bool  # the state holds latents, at first the material's; else it is zero at first
+    gathered: bool  # the state holds places, and `material` is what lies there
 
 
 def animate(
@@ -74,11 +75,10 @@ def animate(
         raise InputError(f"An animation of {frames} frames cannot be made; ask for {FEWEST} to {MOST}.")
     material = vae.encode(*codec, with_relief(maps))
     stride = motion.steps_of(frames)
-    lap = LAPS[settings.motion](*material.shape[2:], frames * stride, np.random.default_rng(seed))
+    height, width = material.shape[2:]
+    lap = LAPS[settings.motion](height, width, frames * stride, np.random.default_rng(seed))
     lap = _with_coat(settings, lap, codec, maps, coat)
-    state = np.zeros((1, settings.state, *material.shape[2:]), np.float32)
-    if settings.layered:
-        state[:] = np.tile(material, (1, settings.state // material.shape[1], 1, 1))
+    state = np.zeros((1, settings.state, height, width), np.float32)
     reach = 0.0
     for step in range(lap.steps):
         yield Moment(0.3 * step / lap.steps)
@@ -89,7 +89,8 @@ def animate(
         state, latent = _turn(card, settings, runner, state, material, lap.at(step))
         if step % stride == 0:
             frame = step // stride
-            yield Moment(0.3 + 0.7 * (frame + 1) / frames, frame, _scaled(vae.decode(*codec, latent), reach))
+            left = (frames - frame - 1) / frames
+            yield Moment(1 - 0.7 * left, frame, _scaled(vae.decode(*codec, latent), reach))
 
 
 def _with_coat(settings: _Settings, lap: Lap, codec: tuple[Card, Runner], maps: Maps, coat: Maps | None) -> Lap:
@@ -110,9 +111,13 @@ def _turn(
 ) -> tuple[Array, Array]:
     """(next state, latent) of the whole torus."""
     following, latent = np.empty_like(state), np.empty_like(material)
-    for tile in tiles(*state.shape[2:], TILE):
-        inputs = {"state": state, "material": material, "drive": drive}
-        feeds = {name: window(array, tile, settings.halo) for name, array in inputs.items()}
+    height, width = state.shape[2:]
+    for tile in tiles(height, width, TILE):
+        feeds = {"state": window(state, tile, settings.halo), "drive": window(drive, tile, settings.halo)}
+        if settings.gathered:
+            feeds["material"] = _gathered(material, feeds["state"], tile, settings.halo)
+        else:
+            feeds["material"] = window(material, tile, settings.halo)
         place = np.s_[:, :, tile.rows(), tile.columns()]
         found = runner.run(feeds)
         for whole, part in zip((following, latent), found, strict=True):
@@ -123,6 +128,18 @@ def _turn(
                 )
             whole[place] = part
     return following, latent
+
+
+def _gathered(material: Array, state: Array, tile: Tile, halo: int) -> Array:
+    """What lies where a tile's state points: (1, S/2 * 4C, h, w), for each place its four cells, row by row."""
+    height, width = material.shape[2:]
+    rows, columns = (np.arange(size) - halo for size in state.shape[2:])
+    parts = []
+    for across, down in state[0].reshape(-1, 2, *state.shape[2:]):
+        y = np.floor(down).astype(np.int64) + tile.top + rows[:, None]
+        x = np.floor(across).astype(np.int64) + tile.left + columns[None, :]
+        parts += [material[:, :, (y + dy) % height, (x + dx) % width] for dy in (0, 1) for dx in (0, 1)]
+    return np.concatenate(parts, 1)
 
 
 def _scaled(maps: Maps, reach: float) -> Maps:
@@ -138,10 +155,10 @@ def _read(card: Card) -> _Settings:
     """Check the part of the card that is this family's own."""
     try:
         raw = card.settings
-        settings = _Settings(str(raw["motion"]), int(raw["state"]), int(raw["halo"]), bool(raw["layered"]))
+        settings = _Settings(str(raw["motion"]), int(raw["state"]), int(raw["halo"]), bool(raw["gathered"]))
     except (KeyError, TypeError, ValueError):
         raise ModelError(
-            f"The card of '{card.name}' lacks its 'motion', 'state', 'halo' or 'layered' settings; "
+            f"The card of '{card.name}' lacks its 'motion', 'state', 'halo' or 'gathered' settings; "
             "export the model again."
         ) from None
     if settings.motion not in LAPS:
@@ -149,6 +166,7 @@ def _read(card: Card) -> _Settings:
             f"'{card.name}' makes the motion '{settings.motion}', which this version does not know; it knows "
             f"{', '.join(LAPS)}. Update Tessera or use another model."
         )
-    if not (1 <= settings.state <= 1024 and 0 <= settings.halo <= 64):
+    odd = settings.gathered and settings.state % 2
+    if odd or not (1 <= settings.state <= 1024 and 0 <= settings.halo <= 64):
         raise ModelError(f"The card of '{card.name}' has settings out of range; export the model again.")
     return settings
