@@ -3,7 +3,8 @@
 A motion is a network (core/families/recurrent.py) and a *drive*: what is pushed at it in each step. The networks
 forget: under a drive that repeats, their states repeat too, once a lap has passed.
 
-    flow      a steady current carries two layers of the material. Each is renewed while the other hides it.
+    flow      a steady current carries two layers of the material. Each is renewed, from another place of the torus,
+              while the other hides it.
     growth    seeds and a tide: while it is in, a coat spreads from seed to seed, over hollows first; then it withdraws.
     shimmer   drops fall on a thin sheet of water over the material.
 """
@@ -25,6 +26,7 @@ EDDIES = 0.55  # speed of the eddies (root of the mean square), as a share of it
 FASTEST = 0.95  # cells a step: the network sees one cell far
 EDDY = 26.0  # cells from one eddy to the next
 UNEVEN = 0.05  # of a life: how much renewals differ from place to place, so that the whole does not pulse
+RENEWING = 3  # steps: until what flows in has been renewed as well
 SEED_AREA = 110  # cells for each seed of a coat
 DROP_AREA = 110  # cells for each drop of a lap
 DROP = 1.3  # cells: radius of a drop
@@ -45,18 +47,23 @@ def steps_of(frames: int) -> int:
 
 
 def flow(height: int, width: int, steps: int, random: np.random.Generator) -> Lap:
-    """(1, 5, h, w): current in cells a step (across, down), renewal of each layer (0 or 1), share of the second."""
+    """(1, 9, h, w): current in cells a step (across, down), share of the second layer, renewal of each layer (0 or 1),
+    and where its cells come from then (across, down, for each layer).
+    """
     current = current_of(height, width, random)
     start = UNEVEN * smooth(height, width, EDDY, random)
     lives = max(1, round(steps / LIFE))
+    sources = random.integers((-width // 2, -height // 2), (width // 2 + 1, height // 2 + 1), (lives, 2, 2))
+    renewing = RENEWING * lives / steps
 
     def at(step: int) -> Array:
-        ages = [(step * lives / steps + start + half) % 1 for half in (0.0, 0.5)]
-        renewed = [(age < lives / steps).astype(np.float32) for age in ages]
+        times = [step * lives / steps + start + half for half in (0.0, 0.5)]
         # Smooth where a layer takes over, and nothing of it is left where it is renewed.
-        share = 0.5 + 0.5 * np.cos(2 * np.pi * (ages[0] - lives / steps / 2))
+        share = 0.5 + 0.5 * np.cos(2 * np.pi * (times[0] - renewing / 2))
         share = share * share * (3 - 2 * share)
-        return np.stack([*current, *renewed, share.astype(np.float32)])[None]
+        renewed = [time % 1 < renewing for time in times]
+        places = [sources[np.floor(time).astype(np.int64) % lives, i].transpose(2, 0, 1) for i, time in enumerate(times)]
+        return np.concatenate([current, share[None], renewed, *places], dtype=np.float32)[None]
 
     return Lap(steps, at)
 

@@ -95,13 +95,13 @@ class Teacher:
         for layer, age in enumerate(self.random.integers(motion.LIFE + 1 - steps, size=2)):
             for _ in range(age):
                 layers[layer] = drifted(layers[layer], current)
-        renewed = torch.zeros_like(current)
+        no_renewal = torch.zeros(count, 6, self.side, self.side, device=self.where)
         clip = Clip([], [], [], [])
         for _ in range(steps):
             share = self.field(lambda: self.share()[None], count)
             clip.states.append(torch.cat(layers, 1))
             clip.materials.append(torch.cat([gathered(material, layer) for layer in layers], 1))
-            clip.drives.append(torch.cat([current, renewed, share], 1))
+            clip.drives.append(torch.cat([current, share, no_renewal], 1))
             seen = [deform(pixels, enlarge(layer) * FOLD) for layer in layers]
             clip.latents.append(encode(self.codec, take_over(seen[0], seen[1], enlarge(share))))
             layers = [drifted(layer, current) for layer in layers]
@@ -297,8 +297,8 @@ def take_over(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
 
     Both are (B, 9, H, W), the last plane how far their pixels stand out.
     """
-    lead = (share * 2 - 1) * 1.6 + 0.6 * (second[:, 8:] - first[:, 8:])
-    part = step_up(lead, -0.35, 0.35)
+    lead = (share * 2 - 1) * 2.7 + 1.2 * (second[:, 8:] - first[:, 8:])
+    part = step_up(lead, -0.25, 0.25)
     mixed = torch.lerp(first[:, :8], second[:, :8], part)
     return with_slopes(mixed, torch.lerp(slopes(first), slopes(second), part))
 

@@ -112,12 +112,13 @@ class Flow(Cell):
         self.paint = Net(2 * vae.LATENT + 1, width, vae.LATENT)
 
     def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 4, h, w), (B, 128, h, w), (B, 5, h, w) -> (B, 4, h, w), (B, 16, h, w)."""
-        current, renewed, share = drive[:, :2], drive[:, 2:4], drive[:, 4:]
+        """(B, 4, h, w), (B, 128, h, w), (B, 9, h, w) -> (B, 4, h, w), (B, 16, h, w)."""
+        current, share, renewed, sources = drive[:, :2], drive[:, 2:3], drive[:, 3:5], drive[:, 5:]
         parts = (state - state.floor()).chunk(2, 1)
         layers = [self.layer(cells, part) for cells, part in zip(material.chunk(2, 1), parts, strict=True)]
         shown = layers[0] + share * (layers[1] - layers[0]) + self.paint(torch.cat([*layers, share], 1))
-        following = (self.carried(state, current) - current.repeat(1, 2, 1, 1)) * (1 - renewed.repeat_interleave(2, 1))
+        following = self.carried(state, current) - current.repeat(1, 2, 1, 1)
+        following = torch.where(renewed.repeat_interleave(2, 1) > 0.5, sources, following)
         return following, shown * self.scale + self.mean
 
     def layer(self, cells: Tensor, part: Tensor) -> Tensor:
@@ -202,7 +203,7 @@ def fit_linear(layer: nn.Conv2d, seen: Tensor, wanted: Tensor) -> None:
 CELLS: dict[str, type[Flow] | type[Growth] | type[Shimmer]] = {"flow": Flow, "growth": Growth, "shimmer": Shimmer}
 STATES = {"flow": 4, "growth": 2, "shimmer": 2}
 MATERIALS = {"flow": 8 * vae.LATENT, "growth": vae.LATENT, "shimmer": vae.LATENT}
-DRIVES = {"flow": 5, "growth": 3 + vae.LATENT, "shimmer": 1}
+DRIVES = {"flow": 9, "growth": 3 + vae.LATENT, "shimmer": 1}
 
 
 def make_cell(motion: str, width: int) -> Flow | Growth | Shimmer:
