@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layout, relief
+from . import layout, planes, relief
 from .card import Card
 from .errors import InputError
 from .families import Runner, Steps, vae
 from .layout import Example, Indices
 from .maps import Array, Maps
 from .motion import smooth
+from .torus import Tile
 
 PATCHED = 2  # latent cells that move together on each side, where the sides allow it
 FEATURES = 6  # main directions of the latent that a layout is matched by
@@ -24,7 +25,7 @@ SPOILT = 2  # of those at its very edges, where the codec saw the other side: no
 HOLD = 0.01  # of a laid cell itself, against its differences from its neighbours
 # A relief from lightness alone: pixels of height between black and white, and between which sizes in pixels it counts.
 BUMPS, FINE, WIDE = 5.0, 2.0, 40.0
-SOFT = 0.25  # of the range of what stands out: how soft one material gives way to another
+SOFT = 0.15  # of the range of what stands out: how soft one material gives way to another
 
 
 def vary(card: Card, runner: Runner, maps: Maps, amount: float, seed: int, seamless: bool = True) -> Steps:
@@ -43,19 +44,27 @@ def vary(card: Card, runner: Runner, maps: Maps, amount: float, seed: int, seaml
 
 
 def between(card: Card, runner: Runner, first: Maps, second: Maps, amount: float) -> Steps:
-    """A material between two of one size: 0 is the first, 1 the second; what stands out gives way last."""
+    """A material between two of one size: 0 is the first, 1 the second; what stands out gives way last.
+
+    A mean of the two latents would show both as through a veil, so each pixel belongs to one or to the other.
+    """
     if not 0 <= amount <= 1:
         raise InputError(f"The amount between two materials is {amount:g}; give a number from 0 to 1.")
     if first.size != second.size:
         sizes = " and ".join("x".join(map(str, maps.size)) for maps in (first, second))
         raise InputError(f"The two materials have different sizes, {sizes}; scale one to the size of the other.")
-    latents = [vae.encode(card, runner, with_relief(maps)) for maps in (first, second)]
-    yield 0.3
-    highs = [_standing_out(maps, latents[0].shape[2:]) for maps in (first, second)]
+    whole = []
+    for maps in (first, second):
+        whole.append(vae.decode(card, runner, vae.encode(card, runner, with_relief(maps))))
+        yield 0.4 * len(whole)
+    highs = [_standing_out(maps) for maps in whole]
     lead = (amount * 2 - 1) * (1 + SOFT) + (highs[1] - highs[0]) / 2
     share = np.clip((lead + SOFT) / (2 * SOFT), 0, 1).astype(np.float32)
-    yield 0.4
-    return vae.decode(card, runner, latents[0] + share * (latents[1] - latents[0]))
+    mixed, other = (planes.from_maps(maps)[0][0] for maps in whole)
+    mixed += share * (other - mixed)
+    surfaces = planes.Surfaces(*mixed.shape[1:])
+    surfaces.put(Tile(0, 0, *mixed.shape[1:]), 1, mixed)
+    return surfaces.maps()
 
 
 def with_relief(maps: Maps) -> Maps:
@@ -82,12 +91,10 @@ def _band(image: Array, fine: float, wide: float) -> Array:
     return band
 
 
-def _standing_out(maps: Maps, cells: tuple[int, ...]) -> Array:
-    """How far each cell (h, w) lies above its surroundings, by height or else by lightness; ranks from -1 to 1."""
-    image = maps["height"][..., 0] if "height" in maps else maps["albedo"].mean(-1)
-    fold = image.shape[0] // cells[0]
-    image = _band(image, FINE, WIDE * 2).reshape(cells[0], fold, cells[1], fold).mean((1, 3))
-    return 2 * _ranks(image) - 1
+def _standing_out(maps: Maps) -> Array:
+    """How far each pixel (H, W) lies above its surroundings, by height and by lightness; ranks from -1 to 1."""
+    light, height = maps["albedo"].mean(-1), maps["height"][..., 0]
+    return _ranks(_band(light, FINE, WIDE)) + _ranks(_band(height, FINE, 2 * WIDE)) - 1
 
 
 def _ranks(field: Array) -> Array:
