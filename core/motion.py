@@ -62,9 +62,8 @@ def flow(height: int, width: int, steps: int, random: np.random.Generator) -> La
         share = 0.5 + 0.5 * np.cos(2 * np.pi * (times[0] - renewing / 2))
         share = share * share * (3 - 2 * share)
         renewed = [time % 1 < renewing for time in times]
-        places = [
-            sources[np.floor(time).astype(np.int64) % lives, i].transpose(2, 0, 1) for i, time in enumerate(times)
-        ]
+        life = [np.floor(time).astype(np.int64) % lives for time in times]
+        places = [sources[life[layer], layer].transpose(2, 0, 1) for layer in (0, 1)]
         return np.concatenate([current, share[None], renewed, *places], dtype=np.float32)[None]
 
     return Lap(steps, at)

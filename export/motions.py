@@ -115,7 +115,7 @@ class Teacher:
         ground = self.field(lambda: np.stack(motion.ground_of(self.side, self.side, self.random)), count)
         high = raised(pixels)
         hollow, detail = F.avg_pool2d(-blur(high, 2), FOLD), 0.2 * (raised(other) - high)
-        start = int(self.random.integers(motion.LAP))
+        start = int(self.random.integers(2, motion.LAP - 10))  # at the end of a lap all is bare
         state = torch.zeros(count, 2, self.side, self.side, device=self.where)
         drives, states, latents = [], [], []
         for step in range(start + steps + 1):

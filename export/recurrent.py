@@ -48,6 +48,7 @@ class Settings:
     batch: int = 4
     unroll: int = 6  # steps that the network runs by itself before it is corrected
     noise: float = 0.02  # standard deviation of the noise on the states it is helped with
+    grain: float = 1.0  # weight of how much fine structure there is, be it where it may: else it gets a little blurred
     helped: float = 0.2  # chance that it is given the teacher's state instead of its own
     steps: int = 3000
     rate: float = 1e-3
@@ -227,13 +228,20 @@ def loss_of(cell: Cell, clip: motions.Clip, s: Settings) -> tuple[Tensor, Tensor
         if step == 0 or float(torch.rand(())) < s.helped:
             state = clip.states[step] + s.noise * torch.randn_like(state)
         following, shown = cell(state, clip.materials[step], drive)
-        latents.append(((shown - clip.latents[step]) / cell.scale).abs().mean())
+        made, true = shown / cell.scale, clip.latents[step] / cell.scale
+        latents.append((made - true).abs().mean() + s.grain * (grain(made) - grain(true)).abs().mean())
         # Coats and rings are rare: the mean absolute error of none at all would be small.
-        states.append(((following - clip.states[step + 1]) ** 2).mean().sqrt())
+        states.append(((following - clip.states[step + 1]) ** 2).mean().add(1e-10).sqrt())
         state = following
     state_error, latent_error = torch.stack(states).mean(), torch.stack(latents).mean()
     # Thickness and water move little in a step, and all that follows depends on it.
     return latent_error + 4 * state_error, state_error.detach(), latent_error.detach()
+
+
+def grain(latent: Tensor) -> Tensor:
+    """How strong the finest structure of a latent (B, C, h, w) is, around every fourth cell."""
+    fine = latent - F.avg_pool2d(latent, 3, 1, 1)
+    return (F.avg_pool2d(fine**2, 8, 4) + 1e-4).sqrt()
 
 
 def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
