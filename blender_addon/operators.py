@@ -102,7 +102,9 @@ class TESSERA_OT_vary(JobOperator, bpy.types.Operator):
     bl_options = {"UNDO"}
     title = "Varying"
 
-    amount: FloatProperty(name="Amount", description="Share that is laid anew; as in the panel if left out", min=0, max=1)
+    amount: FloatProperty(
+        name="Amount", description="Share that is laid anew; as in the panel if left out", min=0, max=1
+    )
     seed: IntProperty(name="Seed", description="Drawn at random if left out", min=0)
 
     @classmethod

@@ -206,7 +206,11 @@ class TesseraSettings(bpy.types.PropertyGroup):
         name="Coat", description="Pick what grows by its picture", items=_coats, **_chosen("coat")
     )
     frames: IntProperty(
-        name="Frames", description="Length of the sequence; after the last the first comes again", default=48, min=2, max=4096
+        name="Frames",
+        description="Length of the sequence; after the last the first comes again",
+        default=48,
+        min=2,
+        max=4096,
     )
     animation_size: EnumProperty(
         name="Size",
@@ -257,7 +261,9 @@ def recipe(settings: TesseraSettings, **changes: object) -> Recipe:
     if "morph" not in source:
         source.pop("amount", None)
     export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
-    return from_dict({"source": source, "export": export, "steps": [_style_step(settings)] if settings.use_style else []})
+    return from_dict(
+        {"source": source, "export": export, "steps": [_style_step(settings)] if settings.use_style else []}
+    )
 
 
 def _style_step(settings: TesseraSettings) -> dict[str, object]:

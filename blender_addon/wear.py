@@ -43,7 +43,9 @@ class Wearing:
         images = _images(made, self.folder)
         material = bpy.data.materials.get(self.material or "") or materials.create(made.recipe.title)
         former = materials.recall(material)
-        look = placing.look(self.placing, self.coordinates, made.result.metres, made.result.maps.relief / made.result.maps.size[0])
+        look = placing.look(
+            self.placing, self.coordinates, made.result.metres, made.result.maps.relief / made.result.maps.size[0]
+        )
         materials.dress(material, images, replace(look, mapping=_as_changed(material, former, look.mapping)))
         materials.play(material, made.recipe.animation.frames if made.recipe.animation else 0)
         _rename(material, former, made.recipe.title)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import families, folders, images, pipeline, scaling
+from . import families, folders, images, pipeline, quality, scaling
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps
+from .onnx_file import sha256
 from .pipeline import Progress, Result, Saved
 from .recipe import Recipe
 from .sessions import Sessions
@@ -69,14 +70,15 @@ def _run(recipe: Recipe, animation: Animation, model: Model, library: Library, s
         yield Progress(animation.motion, moment.fraction)
         if moment.maps is not None:
             yield Frame(moment.frame, moment.maps)
-    used = (*result.models, *(pipeline.Used(m, pipeline.sha256(m.path)) for m in (model, codec)))
+    used = (*result.models, *(pipeline.Used(m, sha256(m.path)) for m in (model, codec)))
     return replace(result, models=used, provider=opened[0].provider, why_not_cuda=opened[0].why_not_cuda)
 
 
 def _coat(animation: Animation, recipe: Recipe, maps: Maps, library: Library, sessions: Sessions) -> Maps | None:
     """The maps that grow over the others, of their size."""
     if animation.coat_path:
-        return scaling.to_size(folders.read(animation.coat_path), *maps.size)
+        coat = folders.read_maps(animation.coat_path)
+        return scaling.fitted(coat, *maps.size, quality.tiles(coat))
     if not animation.coat:
         return None
     width, height = maps.size
@@ -99,9 +101,7 @@ def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, 
     return Saved(result, [folder / name for name in manifest["files"]], [])
 
 
-def _written(
-    moments: Moments, recipe: Recipe, stage: Path, pictures: list[Array]
-) -> Generator[Progress, None, Result]:
+def _written(moments: Moments, recipe: Recipe, stage: Path, pictures: list[Array]) -> Generator[Progress, None, Result]:
     from . import preview
 
     while True:

@@ -37,7 +37,7 @@ class _Found:
     path: Path
 
 
-def read(path: Path | str) -> Maps:
+def read_maps(path: Path | str) -> Maps:
     """The maps of a folder, or a picture as albedo alone; errors as those of `read_folder`, `InputError` for no path."""
     path = Path(path)
     if path.is_dir():

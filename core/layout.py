@@ -45,6 +45,17 @@ def quilt(example: Example, height: int, width: int, random: np.random.Generator
     return _calm_edges(example, _sources(example, offsets))
 
 
+def relay(example: Example, kept: NDArray[np.bool_], random: np.random.Generator) -> Indices:
+    """The example's own layout, laid anew where it is not `kept` (rows, columns): `(rows, columns)` flat indices.
+
+    What is laid fits what stays, on a torus: an example that does not tile does so after its edges are laid anew.
+    """
+    height, width = kept.shape
+    offsets = _place(example, height, width, random, kept)
+    _move_joins(example, offsets)
+    return _sources(example, offsets)
+
+
 def _calm_edges(example: Example, sources: Indices) -> Indices:
     """Roll a layout so that its edges lie where least happens: a torus has no corner, but a picture has."""
     laid = example.features.reshape(-1, example.features.shape[-1])[sources]
@@ -71,8 +82,10 @@ def _edges(length: int, longest: int) -> Indices:
     return np.round(np.linspace(0, length, count + 1)).astype(np.int64)
 
 
-def _place(example: Example, height: int, width: int, random: np.random.Generator) -> Indices:
-    """Offsets (h, w, 2) of patches that fit their neighbours, placed row by row."""
+def _place(
+    example: Example, height: int, width: int, random: np.random.Generator, kept: NDArray[np.bool_] | None = None
+) -> Indices:
+    """Offsets (h, w, 2) of patches that fit their neighbours, placed row by row; cells that are `kept` stay as is."""
     rows, columns, depth = example.features.shape
     # The plain features and their squared length: all that the sum of squared differences needs.
     spectrum = np.fft.rfft2(example.features, axes=(0, 1))
@@ -82,10 +95,16 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
     down, across = _edges(height, longest), _edges(width, longest)
     offsets = np.zeros((height, width, 2), np.int64)
     target = np.zeros((height, width, depth), np.float32)
-    filled = np.zeros((height, width), bool)
+    filled = np.zeros((height, width), bool) if kept is None else kept.copy()
+    if kept is not None:
+        target[kept] = example.features[kept]
     used = np.zeros((rows, columns), np.float32)  # how often each cell of the example stands in the layout
     for top, bottom in pairwise(down):
         for left, right in pairwise(across):
+            free = slice(top, bottom), slice(left, right)
+            mine = np.ones((bottom - top, right - left), bool) if kept is None else ~kept[free]
+            if not mine.any():
+                continue
             corner = np.array([top - ring, left - ring])
             y = np.arange(top - ring, min(bottom + ring, top - ring + height))[:, None]
             x = np.arange(left - ring, min(right + ring, left - ring + width))[None, :]
@@ -97,9 +116,9 @@ def _place(example: Example, height: int, width: int, random: np.random.Generato
             _forbid(cost, _across(offsets, y, x)[mask] + corner, example.seamless, mask.shape)
             offset = np.array(_draw(cost, random)) - corner
             source = np.ix_((np.arange(top, bottom) + offset[0]) % rows, (np.arange(left, right) + offset[1]) % columns)
-            offsets[top:bottom, left:right] = offset
-            filled[top:bottom, left:right] = True
-            target[top:bottom, left:right] = example.features[source]
+            offsets[free][mine] = offset
+            filled[free] = True
+            target[free][mine] = example.features[source][mine]
             used[source] += 1
     return offsets
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import families, folders, images, steps
+from . import families, folders, images, scaling, steps
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
@@ -18,6 +18,7 @@ from .recipe import Recipe
 from .sessions import Session, Sessions
 
 
+MULTIPLE = 8  # pixels: maps that are read get sides that are multiples of this
 METRES = 1.0  # real-world width of maps that were read: files do not tell it
 
 
@@ -120,7 +121,7 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
         maps = yield from watch.staged("making", _generated(recipe, models[0], opened[0]))
         metres = _metres(recipe, models[0])
     else:
-        maps = folders.read(recipe.path)
+        maps = _read(recipe.path)
         metres = METRES, METRES * maps.size[1] / maps.size[0]
         watch.lap("reading")
     for step in recipe.steps:
@@ -128,6 +129,17 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
     last = opened[-1] if opened else None
     provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
     return Result(maps, used, metres, provider, why, watch.seconds)
+
+
+def _read(path: str) -> Maps:
+    """Maps from files, at the nearest size that every model takes."""
+    from . import quality
+
+    maps = folders.read_maps(path)
+    width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in maps.size)
+    if (width, height) == maps.size:
+        return maps
+    return scaling.fitted(maps, width, height, quality.tiles(maps))
 
 
 def _generated(recipe: Recipe, model: Model, session: Session) -> families.Steps:

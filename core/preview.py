@@ -18,7 +18,7 @@ RELIEF = 0.02  # of the width, when the maps do not say how high their relief is
 MAX_RELIEF = 0.06  # of the ball's radius: more would need true ray tracing
 
 _LAMP = np.array([-0.5, 0.5, 0.707], np.float32)  # direction to the lamp of a flat picture
-_HALFWAY = (_LAMP + (0, 0, 1)) / np.linalg.norm(_LAMP + (0, 0, 1))  # between it and the eye
+_HALFWAY = np.array([-0.271, 0.271, 0.924], np.float32)  # between it and the eye above
 
 Indices = NDArray[np.int64]  # (N,)
 

@@ -127,6 +127,11 @@ def measure(maps: Maps) -> Sheet:
     )
 
 
+def tiles(maps: Maps) -> bool:
+    """Whether the maps tile: whether none has a seam that `check` would complain of."""
+    return all(seam <= SEAM_LIMIT for image in maps.values() for seam in _seam(image))
+
+
 def _bands(height: int, halo: int = 0) -> Iterator[NDArray[np.int64]]:
     """Row numbers of bands of the torus, with `halo` rows on both sides: whole copies of large maps fill the memory."""
     for top in range(0, height, BAND):

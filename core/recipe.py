@@ -55,7 +55,9 @@ class Recipe:
             source |= {"morph": self.morph, "amount": self.amount}
         export = {"maps": list(self.maps) or None, "depth": self.depth, "normal": self.normal, "format": self.format}
         tables = {"source": source, "export": export}
-        data: dict[str, Any] = {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
+        data: dict[str, Any] = {
+            name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()
+        }
         if self.steps:
             data["steps"] = [steps.to_dict(step) for step in self.steps]
         if self.animation:
@@ -219,8 +221,9 @@ def _inside(recipe: Recipe, folder: Path) -> Recipe:
         return str(path)
 
     def step_moved(step: Step) -> Step:
-        named = {key: getattr(step, key) for key in step.PATHS}
-        return replace(step, **{key: moved(text) for key, text in named.items() if text not in style_pictures.names()})
+        built_in = style_pictures.names()
+        named: dict[str, Any] = {key: getattr(step, key) for key in step.PATHS}
+        return replace(step, **{key: moved(text) for key, text in named.items() if text not in built_in})
 
     changed = tuple(step_moved(step) for step in recipe.steps)
     moving = recipe.animation

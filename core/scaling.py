@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .maps import Array
+from .maps import Array, Maps
 
 
 def halved(picture: Array) -> Array:
@@ -14,24 +14,35 @@ def halved(picture: Array) -> Array:
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
 
 
-def resized(picture: Array, height: int, width: int) -> Array:
-    """Any size; the picture is taken to have edges.
+def fitted(maps: Maps, width: int, height: int, tiles: bool) -> Maps:
+    """The maps at another size; those that tile go on tiling. Slopes stay as they are, so the relief is scaled too."""
+    if maps.size == (width, height):
+        return maps
+    scaled = {name: np.ascontiguousarray(resized(image, height, width, tiles)) for name, image in maps.items()}
+    return Maps(scaled, maps.relief * width / maps.size[0])
+
+
+def resized(picture: Array, height: int, width: int, tiles: bool = False) -> Array:
+    """Any size; the picture is taken to have edges, unless it `tiles`.
 
     A pixel is a mean under a triangle as wide as the coarser grid: nothing is left out and nothing repeated. Much
     larger pictures are halved first, which takes far less time.
     """
     while picture.shape[0] >= 4 * height and picture.shape[1] >= 4 * width:
         picture = halved(picture)
-    return _lines(_lines(picture, height).swapaxes(0, 1), width).swapaxes(0, 1)
+    return _lines(_lines(picture, height, tiles).swapaxes(0, 1), width, tiles).swapaxes(0, 1)
 
 
-def _lines(picture: Array, count: int) -> Array:
+def _lines(picture: Array, count: int, tiles: bool) -> Array:
     """The picture with `count` lines along its first axis."""
     have = len(picture)
     if count == have:
         return picture
     centre = (np.arange(count)[:, None] + 0.5) * have / count - 0.5
-    weight = np.maximum(0, 1 - np.abs(np.arange(have)[None] - centre) / max(1.0, have / count))
+    distance = np.abs(np.arange(have)[None] - centre)
+    if tiles:
+        distance = np.minimum(distance, have - distance)
+    weight = np.maximum(0, 1 - distance / max(1.0, have / count))
     weight /= weight.sum(1, keepdims=True)
     lines: Array = np.tensordot(weight.astype(np.float32), picture, 1)
     return lines

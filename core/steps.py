@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from . import checks, families, folders, style_pictures
+from . import checks, families, folders, scaling, style_pictures
 from .checks import Check
 from .families import Steps
 from .library import Library, Model
@@ -73,9 +73,11 @@ class Blend:
 
     def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
         """See `apply`."""
-        from . import variations
+        from . import quality, variations
 
-        return variations.between(model.card, session, maps, folders.read(self.other, maps.size), self.amount)
+        other = folders.read_maps(self.other)
+        other = scaling.fitted(other, *maps.size, quality.tiles(other))
+        return variations.between(model.card, session, maps, other, self.amount)
 
 
 @dataclass(frozen=True)

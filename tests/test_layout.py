@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.layout import Example, quilt
+from core.layout import Example, quilt, relay
 
 
 def example(height=64, width=64, seamless=True, seed=0):
@@ -100,3 +100,36 @@ def test_joins_fit_far_better_than_chance():
     rough = ((made - np.roll(made, 1, 1)) ** 2).sum(-1).mean()
     shuffled = np.random.default_rng(0).permutation(of.features.reshape(-1, 4)).reshape(of.features.shape)
     assert rough < 0.2 * ((shuffled - np.roll(shuffled, 1, 1)) ** 2).sum(-1).mean()
+
+
+def relaid(of, kept, seed=1):
+    flat = relay(of, kept, np.random.default_rng(seed))
+    return np.divmod(flat, of.features.shape[1])
+
+
+def spots(height=64, width=64):
+    """All cells kept but for a square."""
+    kept = np.ones((height, width), bool)
+    kept[20:44, 20:44] = False
+    return kept
+
+
+def test_what_is_kept_stays_but_for_the_joins():
+    rows, columns = relaid(example(), spots())
+    same = (rows == np.arange(64)[:, None]) & (columns == np.arange(64))
+    assert same[spots()].mean() > 0.9 and same[24:40, 24:40].mean() < 0.5
+
+
+def test_an_example_that_does_not_tile_does_after_its_edges_are_laid_anew():
+    of = example(seamless=False)
+    of.features[:, -1] += 20  # a step where it wraps
+    kept = np.zeros((64, 64), bool)
+    kept[8:-8, 8:-8] = True
+    rows, columns = relaid(of, kept)
+    laid_anew = of.features[rows, columns]
+    assert np.abs(laid_anew[:, 0] - laid_anew[:, -1]).mean() < 5
+
+
+def test_keeping_all_is_the_example_itself():
+    rows, columns = relaid(example(), np.ones((64, 64), bool))
+    assert (rows == np.arange(64)[:, None]).all() and (columns == np.arange(64)).all()

@@ -1,48 +1,22 @@
 import numpy as np
 import pytest
-import torch
+from tiny_networks import codec_card, opened, tiny_codec
 
-from core import families, relief
-from core.card import Card, SizeRule
+from core import relief
 from core.errors import InputError, ModelError
 from core.families import vae
-from core.library import BUNDLED, Library
+from core.library import BUNDLED
 from core.maps import CHANNELS, Maps
-from core.sessions import Sessions
-from export import onnx_model
 from export import vae as trainer
 
 SHIPPED = BUNDLED / "codec.onnx"
 WHOLE, PIECES = 4096, 32  # pixels of a tile
 
 
-def card_of(**settings):
-    named = {"fold": trainer.FOLD, "channels": trainer.LATENT}
-    named |= {"encoder_halo": trainer.ENCODER_HALO, "decoder_halo": trainer.DECODER_HALO}
-    size = SizeRule(trainer.FOLD, 16, trainer.DECODER_HALO * trainer.FOLD)
-    return Card("vae", "codec", tuple(CHANNELS), size, "CC0-1.0", "none", settings=named | settings)
-
-
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
-    """A codec of random weights, exported as the shipped one is: (card, runner)."""
-    torch.manual_seed(1)
-    samples = []
-    for height, width in ((13, 15), (17, 14)):
-        planes = torch.rand(1, 8, height * trainer.FOLD, width * trainer.FOLD)
-        latent = torch.randn(1, trainer.LATENT, height, width)
-        samples.append({"planes": planes, "known": torch.ones(1, 8, 1, 1), "latent": latent})
-    axes = {"planes": {2: "H", 3: "W"}, "latent": {2: "h", 3: "w"}}
-    axes |= {"encoded": {2: "eh", 3: "ew"}, "decoded": {2: "DH", 3: "DW"}}
-    graph = trainer.Graph(trainer.Codec(width=24))
-    path = tmp_path_factory.mktemp("models") / "codec.onnx"
-    onnx_model.save(onnx_model.export_graph(graph, samples, ["encoded", "decoded"], axes), card_of(), path)
-    return opened(path)
-
-
-def opened(path):
-    model = next(m for m in Library([path.parent]).models() if m.path == path)
-    return model.card, Sessions("cpu").open(model, families.load("vae", "the test"))
+    """A codec of random weights: (card, runner)."""
+    return tiny_codec(tmp_path_factory.mktemp("models"))
 
 
 def smooth(seed, low, high, height=96, width=128):
@@ -122,7 +96,7 @@ def test_a_size_off_the_grid_is_refused(untrained):
 @pytest.mark.parametrize("wrong", [{"fold": None}, {"channels": "many"}, {"encoder_halo": -1}, {"fold": 10**6}])
 def test_a_card_with_wrong_settings_is_a_model_error(untrained, wrong):
     with pytest.raises(ModelError, match="settings"):
-        vae.decode(card_of(**wrong), untrained[1], latent_of())
+        vae.decode(codec_card(**wrong), untrained[1], latent_of())
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason=f"{SHIPPED.name} is not there; export it first")
