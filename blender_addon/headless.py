@@ -14,8 +14,7 @@ from typing import Any
 import bpy
 
 from . import assets, engine, gallery, making, placing, targets, wear
-from .core import images, interruptible, recipe
-from .core import arguments
+from .core import arguments, images, interruptible, recipe
 from .core.arguments import Parser, recipe_of
 from .core.errors import InputError, TesseraError
 from .core.pipeline import Progress

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core import images, pipeline
+from .core.errors import OutputError
 from .core.images import Picture
 from .core.library import Library
 from .core.maps import Array
-from .core.errors import OutputError
 from .core.pipeline import Progress, Result
 from .core.recipe import Recipe
 from .core.sessions import Sessions
 from .pixels import Content
-
 
 if TYPE_CHECKING:
     from .core.animation import Moments

@@ -38,7 +38,7 @@ class _Found:
 
 
 def read_maps(path: Path | str) -> Maps:
-    """The maps of a folder, or a picture as albedo alone; errors as those of `read_folder`, `InputError` for no path."""
+    """The maps of a folder, or a picture as albedo alone; errors as `read_folder`, and `InputError` for no path."""
     path = Path(path)
     if path.is_dir():
         return read_folder(path)

@@ -17,7 +17,6 @@ from .onnx_file import sha256
 from .recipe import Recipe
 from .sessions import Session, Sessions
 
-
 MULTIPLE = 8  # pixels: maps that are read get sides that are multiples of this
 METRES = 1.0  # real-world width of maps that were read: files do not tell it
 

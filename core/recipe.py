@@ -26,19 +26,19 @@ class Recipe:
     """What to make and how to write it; made by `from_dict` or `load`, which check it."""
 
     material: str = ""  # what to generate; "" for maps that are read
-    path: str = ""  # of a folder of maps or of a picture, instead of a material
     model: str | None = None  # name of the model; None for the first that makes the material
     seed: int = 0  # 0..2**32-1
     width: int = 1024  # pixels
     height: int = 1024  # pixels
     morph: str | None = None  # second material
     amount: float = 0.5  # of the second material, 0..1; without one it means nothing
-    steps: tuple[Step, ...] = ()  # what is done to the maps then, in this order
-    animation: Animation | None = None  # how the maps move then
     maps: tuple[str, ...] = ()  # maps to write; () for all that the model makes
     depth: int | None = None  # bits a channel; None for 8, and 16 for the height, whose slopes would stair-step
     normal: str = "gl"  # "gl": Y+, "dx": Y-
     format: str = "png"  # "exr" holds floats: of 32 bits, or of 16 by `depth`
+    path: str = ""  # of a folder of maps or of a picture, instead of a material
+    steps: tuple[Step, ...] = ()  # what is done to the maps then, in this order
+    animation: Animation | None = None  # how the maps move then
 
     @property
     def title(self) -> str:
@@ -222,8 +222,9 @@ def _inside(recipe: Recipe, folder: Path) -> Recipe:
 
     def step_moved(step: Step) -> Step:
         built_in = style_pictures.names()
-        named: dict[str, Any] = {key: getattr(step, key) for key in step.PATHS}
-        return replace(step, **{key: moved(text) for key, text in named.items() if text not in built_in})
+        named = {key: getattr(step, key) for key in step.PATHS}
+        changed: dict[str, Any] = {key: moved(text) for key, text in named.items() if text not in built_in}
+        return replace(step, **changed)
 
     changed = tuple(step_moved(step) for step in recipe.steps)
     moving = recipe.animation

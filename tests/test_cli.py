@@ -56,7 +56,7 @@ def test_the_manifest_says_how_it_was_made(generate, tmp_path):
     generate("oak", "--maps", "height,albedo")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["tessera"] == VERSION and manifest["provider"] == "CPUExecutionProvider"
-    assert manifest["recipe"]["source"]["material"] == "oak" and len(manifest["model"]["sha256"]) == 64
+    assert manifest["recipe"]["source"]["material"] == "oak" and len(manifest["models"][0]["sha256"]) == 64
     assert set(manifest["files"]) == {path.name for path in (tmp_path / "out").iterdir()}
     assert set(manifest["seconds"]) == {"loading", "making", "checking"} and manifest["quality"]
 

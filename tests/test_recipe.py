@@ -2,6 +2,7 @@ import pytest
 
 from core.errors import InputError, RecipeError
 from core.recipe import Recipe, from_dict, load, parse_size
+from core.steps import Animation, Stylize, Vary
 
 GOOD = """\
 [source]
@@ -36,6 +37,76 @@ def test_a_recipe_is_read(tmp_path):
 def test_a_recipe_comes_back_from_its_text_and_its_dict(tmp_path, recipe):
     assert load(written(tmp_path, recipe.to_toml())) == recipe
     assert from_dict(recipe.to_dict()) == recipe
+
+
+MORE = """\
+[source]
+path = "photos/wall.png"
+
+[[steps]]
+do = "stylize"
+style = "woodcut"
+strength = 0.5
+keep_color = true
+
+[[steps]]
+do = "vary"
+seed = 3
+
+[animation]
+motion = "growth"
+frames = 24
+coat = "rust"
+"""
+
+
+def test_steps_and_an_animation_are_read_and_come_back(tmp_path):
+    recipe = load(written(tmp_path, MORE))
+    assert recipe.path == str(tmp_path / "photos" / "wall.png") and recipe.title == "wall"
+    assert recipe.steps == (Stylize("woodcut", 0.5, True), Vary(seed=3))
+    assert recipe.animation == Animation("growth", 24, coat="rust")
+    assert from_dict(recipe.to_dict()) == recipe == load(written(tmp_path, recipe.to_toml()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[source]\npath = "../secret.png"\n',
+        '[source]\npath = "/etc/passwd"\n',
+        '[source]\nmaterial = "oak"\n[[steps]]\ndo = "stylize"\nstyle = "../../a.png"\n',
+        '[source]\nmaterial = "oak"\n[animation]\nmotion = "growth"\ncoat_path = "/root"\n',
+    ],
+)
+def test_a_recipe_of_a_stranger_reaches_nothing_outside_its_folder(tmp_path, text):
+    with pytest.raises(RecipeError, match="leads out of the recipe's folder"):
+        load(written(tmp_path, text))
+
+
+# Plain data beside a material, with what the message must say of it.
+ODD = {
+    "steps": ({"do": "nothing"}, "needs a 'do', one of stylize, vary, blend, not 'nothing'"),
+    "no list": ("vary", "'steps' must be a list"),
+    "no style": ([{"do": "stylize"}], "The step 'stylize' needs a 'style'"),
+    "strong": ([{"do": "stylize", "style": "a", "strength": 2}], "'strength' must be a number from 0 to 1"),
+    "odd key": ([{"do": "vary", "amunt": 1}], "did you mean 'amount'"),
+    "truth": ([{"do": "stylize", "style": "a", "relief": 1}], "'relief' must be true or false"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_wrong_step_is_told(name):
+    raw, message = ODD[name]
+    with pytest.raises(RecipeError, match=message):
+        from_dict({"source": {"material": "oak"}, "steps": [raw] if isinstance(raw, dict) else raw})
+
+
+def test_an_animation_needs_a_motion_and_a_path_has_its_own_size():
+    with pytest.raises(RecipeError, match="needs a 'motion'"):
+        from_dict({"source": {"material": "oak"}, "animation": {"frames": 2}})
+    with pytest.raises(RecipeError, match="'size' is for materials"):
+        from_dict({"source": {"path": "a", "size": 64}})
+    with pytest.raises(RecipeError, match="needs a 'material' or a 'path'"):
+        from_dict({"source": {}})
 
 
 # What stands in the recipe's line 2, with what the message must say of it.

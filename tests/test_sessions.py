@@ -98,7 +98,8 @@ def test_a_cancel_between_runs_holds_until_new_work_begins(tmp_path):
     sessions.cancel()
     with pytest.raises(Cancelled):
         session.run(feeds())
-    opened(tmp_path, sessions).run(feeds())
+    sessions.begin()
+    session.run(feeds())
 
 
 def without_cuda(monkeypatch):
