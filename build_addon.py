@@ -45,6 +45,8 @@ PYTHONS = ("3.11", "3.13")  # of Blender 4.2 to 5.0, and of Blender 5.1 on
 RUNTIME = "1.20.1"  # has wheels for Python 3.10 to 3.13, on all three platforms
 NEWER = "1.26.0"  # the last for CUDA 12, which older drivers run too; has wheels for Python 3.11 to 3.14
 RUNTIME_CUDA = "1.20.2"  # `RUNTIME` with CUDA, for CUDA 12 as well; it has no `preload_dlls`
+# Reads pictures where Blender has no OpenImageIO module, as distributions build it; wheels for Python 3.10 to 3.14.
+PILLOW = "12.0.0"
 # What `onnxruntime-gpu[cuda,cudnn]` names and what that needs, in versions that exist for Linux and Windows.
 CUDA_LIBRARIES = {
     "nvidia-cublas-cu12": "12.9.2.10",
@@ -149,7 +151,9 @@ def needed(order: Order) -> list[Wheel]:
     if order.cuda_libraries and order.flavor != "cuda":
         raise BuildError("CUDA's libraries are of use to the CUDA flavour only; add --flavor cuda.")
     libraries = CUDA_LIBRARIES.items() if order.cuda_libraries else ()
-    return [_runtime(order, python) for python in order.pythons] + [Wheel(*library, None) for library in libraries]
+    pictures = [Wheel("pillow", PILLOW, python) for python in order.pythons]
+    runtimes = [_runtime(order, python) for python in order.pythons]
+    return runtimes + pictures + [Wheel(*library, None) for library in libraries]
 
 
 def _runtime(order: Order, python: str) -> Wheel:

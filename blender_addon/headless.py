@@ -57,10 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     generate = commands.add_parser("generate", parents=[common, dress], help="make a material and dress objects")
-    generate.add_argument("material", metavar="MATERIAL", help="a name of the panel's gallery")
-    for add in (arguments.source_options, arguments.style_options, arguments.export_options):
-        add(generate)
+    animate = commands.add_parser(
+        "animate", parents=[common, dress], help="the same, as sequences of images in --images"
+    )
+    for making_one in (generate, animate):
+        making_one.add_argument("material", metavar="MATERIAL", help="a name of the panel's gallery")
+        for add in (arguments.source_options, arguments.style_options, arguments.export_options):
+            add(making_one)
+    arguments.motion_options(animate)
     generate.set_defaults(command=lambda o: _dress(recipe_of(o), o))
+    animate.set_defaults(command=lambda o: _dress(recipe.from_dict(arguments.moving_recipe(o)), o))
     run = commands.add_parser("run", parents=[common, dress], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=lambda o: _dress(recipe.load(o.recipe), o))

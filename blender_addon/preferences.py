@@ -27,6 +27,10 @@ def _changed(_self: TesseraPreferences, _context: bpy.types.Context) -> None:
     engine.forget()
 
 
+# Without it, later versions warn of the // that names the folder of the file; the first ones do not know it.
+RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
+
 class TesseraPreferences(bpy.types.AddonPreferences):
     """Shown in Preferences > Add-ons > Tessera."""
 
@@ -45,6 +49,7 @@ class TesseraPreferences(bpy.types.AddonPreferences):
         description="Folder for image files; // is where the .blend file is",
         subtype="DIR_PATH",
         default="//textures",
+        options=RELATIVE,
     )
     format: EnumProperty(
         name="Format",

@@ -24,7 +24,7 @@ from .core.recipe import Recipe, from_dict
 from .materials import Memory
 from .placing import Placing
 from .placing import from_dict as placing_from
-from .preferences import preferences
+from .preferences import RELATIVE, preferences
 
 CUSTOM = "CUSTOM"
 _SIZES = (256, 512, 1024, 2048, 4096, 8192)
@@ -173,7 +173,9 @@ class TesseraSettings(bpy.types.PropertyGroup):
     )
     use_style: BoolProperty(name="Style", description="Draw the texture in the manner of a picture")
     style: EnumProperty(name="Style", description="Pick a style by its picture", items=_styles)
-    style_path: StringProperty(name="Picture", description="Picture to take the style from", subtype="FILE_PATH")
+    style_path: StringProperty(
+        name="Picture", description="Picture to take the style from", subtype="FILE_PATH", options=RELATIVE
+    )
     strength: FloatProperty(
         name="Strength",
         description="How much of the style: 0 changes nothing, 1 redraws everything",
@@ -201,7 +203,7 @@ class TesseraSettings(bpy.types.PropertyGroup):
         subtype="FACTOR",
     )
     motion: EnumProperty(name="Motion", description="How the texture moves", items=_motions)
-    coat: StringProperty(name="Coat", description="What grows over the material", default="moss")
+    coat: StringProperty(name="Coat", description="What grows over the material", default="mossy_soil")
     coat_gallery: EnumProperty(
         name="Coat", description="Pick what grows by its picture", items=_coats, **_chosen("coat")
     )
@@ -243,6 +245,7 @@ class TesseraSettings(bpy.types.PropertyGroup):
         description="Where the files go; // is where the .blend file is",
         subtype="DIR_PATH",
         default="//export",
+        options=RELATIVE,
     )
 
 

@@ -72,8 +72,15 @@ def style_step(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [{"do": "stylize", "style": options.style, **given({k: getattr(options, v) for k, v in names.items()})}]
 
 
-def animation(options: argparse.Namespace) -> dict[str, Any]:
-    """The plain table of `motion_options`, with the seed of the source."""
+def moving_recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The plain recipe of a material, or of maps where a path of that name is, with the animation asked for."""
+    plain = material_recipe(options)
+    if Path(options.material).exists():
+        plain["source"] = {"path": options.material}
+    return {**plain, "animation": _animation(options)}
+
+
+def _animation(options: argparse.Namespace) -> dict[str, Any]:
     table = given({key: getattr(options, key) for key in ("motion", "frames", "fps", "seed")})
     if options.coat is not None:
         table["coat_path" if Path(options.coat).exists() else "coat"] = options.coat

@@ -150,10 +150,7 @@ def _vary(options: argparse.Namespace) -> int:
 def _animate(options: argparse.Namespace) -> int:
     from .recipe import from_dict
 
-    plain = arguments.material_recipe(options)
-    if Path(options.material).exists():
-        plain["source"] = {"path": options.material}
-    return _make(from_dict({**plain, "animation": arguments.animation(options)}), options)
+    return _make(from_dict(arguments.moving_recipe(options)), options)
 
 
 def _run(options: argparse.Namespace) -> int:

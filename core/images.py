@@ -185,7 +185,10 @@ def _openimageio() -> ModuleType:
 def _decode(path: Path) -> Array:
     if _is_png(path) and not png.is_whole(memoryview(path.read_bytes())):  # else libpng prints on stderr by itself
         raise ImageError(f"'{path.name}' is damaged or incomplete; download or export it again.")
-    oiio = _openimageio()
+    try:
+        oiio = _openimageio()
+    except ImageError:
+        return _decode_with_pillow(path)
     as_stored = oiio.ImageSpec()
     as_stored.attribute("oiio:UnassociatedAlpha", 1)  # else colours are multiplied by the alpha that we drop
     source = oiio.ImageInput.open(str(path), as_stored)
@@ -202,6 +205,27 @@ def _decode(path: Path) -> Array:
     finally:
         source.close()
     return np.ascontiguousarray(pixels, dtype=np.float32).reshape(spec.height, spec.width, -1)
+
+
+def _decode_with_pillow(path: Path) -> Array:
+    """For a Blender that was built without OpenImageIO's Python module; colours of 16 bits are read as 8."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        message = "OpenImageIO is missing; install it with 'pip install openimageio'."
+        raise ImageError(message) from error
+    try:
+        with Image.open(path) as image:
+            _check_size(path, image.width, image.height, 1)
+            deep = image.mode.startswith("I")
+            grey = deep or image.mode in ("1", "L", "LA", "F")
+            pixels = np.asarray(image if deep or image.mode == "F" else image.convert("L" if grey else "RGB"))
+    except UnidentifiedImageError:
+        raise ImageError(f"'{path.name}' is not an image that can be read here; use PNG, JPEG, TIFF or WebP.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"'{path.name}' is damaged ({_first_line(str(error))}); export it again.") from None
+    scale = 65535 if deep else 1 if pixels.dtype.kind == "f" else 255
+    return np.ascontiguousarray(pixels, np.float32).reshape(*pixels.shape[:2], -1) * np.float32(1 / scale)
 
 
 def _check_size(path: Path, width: int, height: int, depth: int) -> None:

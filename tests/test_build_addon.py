@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import build_addon
-from build_addon import CUDA_LIBRARIES, NEWER, RUNTIME, RUNTIME_CUDA, Order, needed
+from build_addon import CUDA_LIBRARIES, NEWER, PILLOW, RUNTIME, RUNTIME_CUDA, Order, needed
 from core.version import VERSION
 
 ROOT = Path(build_addon.ROOT)
@@ -96,10 +96,11 @@ def manifest(path):
 
 def test_the_zip_holds_extension_engine_models_and_wheels_alone(build, tmp_path):
     assert build("--platform", "linux-x64")[0] == 0
-    runtimes = {f"wheels/onnxruntime-{RUNTIME}-{p}-{p}-{TAGS['linux-x64']}.whl" for p in ("cp311", "cp313")}
+    packages = (f"onnxruntime-{RUNTIME}", f"pillow-{PILLOW}")
+    wheels = {f"wheels/{name}-{p}-{p}-{TAGS['linux-x64']}.whl" for name in packages for p in ("cp311", "cp313")}
     extension = {"blender_manifest.toml", "LICENSE", "__init__.py", "panel.py"}
     engine = {"core/__init__.py", "core/version.py", "core/models/a.onnx", "core/models/a/oak.png"}
-    assert names(the_zip(tmp_path / "dist")) == sorted(extension | engine | runtimes)
+    assert names(the_zip(tmp_path / "dist")) == sorted(extension | engine | wheels)
 
 
 @pytest.mark.parametrize("platform", TAGS)
@@ -108,7 +109,7 @@ def test_the_manifest_names_the_platform_and_the_wheels_inside(build, tmp_path, 
     path = the_zip(tmp_path / "dist")
     assert path.name == f"tessera-{VERSION}-{platform}.zip" and manifest(path)["platforms"] == [platform]
     inside = {f"./{name}" for name in names(path) if name.endswith(".whl")}
-    assert set(manifest(path)["wheels"]) == inside and len(inside) == 2
+    assert set(manifest(path)["wheels"]) == inside and len(inside) == 4
 
 
 def test_what_the_repository_says_is_kept_in_the_manifest(build, tmp_path):
@@ -155,7 +156,9 @@ def test_the_cuda_flavour_takes_its_libraries_along_when_asked(build, tmp_path):
     path = the_zip(tmp_path / "dist")
     assert path.name == f"tessera-{VERSION}-windows-x64-cuda.zip"
     packages = [wheel.split("/")[-1].split("-")[0] for wheel in manifest(path)["wheels"]]
-    assert sorted(packages) == sorted(["onnxruntime_gpu"] * 2 + [name.replace("-", "_") for name in CUDA_LIBRARIES])
+    assert sorted(packages) == sorted(
+        ["onnxruntime_gpu", "pillow"] * 2 + [name.replace("-", "_") for name in CUDA_LIBRARIES]
+    )
 
 
 # Flavour, platform, Python, and the version that loads in the Blender of that Python.
@@ -171,15 +174,15 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("flavor", "platform", "python", "version"), VERSIONS)
 def test_each_python_gets_the_runtime_that_loads_there(tmp_path, flavor, platform, python, version):
-    (wheel,) = needed(Order(platform, flavor, tmp_path, pythons=(python,)))
+    wheel, _ = needed(Order(platform, flavor, tmp_path, pythons=(python,)))
     assert wheel.version == version and wheel.python == python
 
 
 def test_named_pythons_replace_the_usual_ones(build, wheels, tmp_path):
-    (wheel,) = needed(Order("linux-x64", "cpu", tmp_path, pythons=("3.14",)))
-    file = wheel_file(wheels, wheel, TAGS["linux-x64"])
+    wanted = needed(Order("linux-x64", "cpu", tmp_path, pythons=("3.14",)))
+    files = [wheel_file(wheels, wheel, TAGS["linux-x64"]) for wheel in wanted]
     assert build("--platform", "linux-x64", "--python", "3.14")[0] == 0
-    assert manifest(the_zip(tmp_path / "dist"))["wheels"] == [f"./wheels/{file.name}"]
+    assert manifest(the_zip(tmp_path / "dist"))["wheels"] == [f"./wheels/{file.name}" for file in files]
 
 
 # Names of files that are near the wheel for Python 3.11 on Linux, and are not it.
@@ -245,13 +248,14 @@ def test_a_build_that_fails_half_way_leaves_the_older_zip(build, repository, tmp
 
 def test_without_a_folder_of_wheels_pip_downloads_them(build, wheels, tmp_path, monkeypatch):
     def pip(command, **options):
-        for wheel in wheels.glob(f"onnxruntime-*{command[command.index('--python-version') + 1].replace('.', '')}-*"):
+        package, python = command[-1].split("==")[0], command[command.index("--python-version") + 1].replace(".", "")
+        for wheel in wheels.glob(f"{package}-*cp{python}-*"):
             shutil.copy(wheel, command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0 if "--no-deps" in command else 1, "", "")
 
     monkeypatch.setattr(build_addon.subprocess, "run", pip)
     assert build("--platform", "linux-x64", wheels=None) == (0, "")
-    assert len(manifest(the_zip(tmp_path / "dist"))["wheels"]) == 2
+    assert len(manifest(the_zip(tmp_path / "dist"))["wheels"]) == 4
 
 
 def test_a_failed_download_is_told_and_nothing_is_written(build, tmp_path, monkeypatch):

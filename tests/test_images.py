@@ -1,4 +1,5 @@
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -167,3 +168,36 @@ def test_a_depth_that_the_format_cannot_hold_is_refused_before_anything_is_writt
         with pytest.raises(OutputError, match=name):
             write_all(tmp_path / "folder", {name: Picture(noise(), depth)}, {})
     assert not (tmp_path / "folder").exists()
+
+
+@pytest.fixture
+def without_openimageio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "OpenImageIO", None)
+
+
+@pytest.mark.parametrize(("depth", "channels"), [(8, 1), (8, 3), (16, 1)])
+def test_where_openimageio_is_missing_pillow_reads_the_same(tmp_path, monkeypatch, depth, channels):
+    write(tmp_path / "a.png", Picture(levels(depth, channels), depth))
+    usual = read(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "OpenImageIO", None)
+    assert np.array_equal(usual, read(tmp_path / "a.png"))
+
+
+def test_without_openimageio_photographs_and_palettes_are_read(tmp_path, without_openimageio):
+    Image.new("RGBA", (5, 4), (200, 100, 50, 9)).save(tmp_path / "a.webp", lossless=True, exact=True)
+    Image.new("RGB", (5, 4), (200, 100, 50)).quantize(4).save(tmp_path / "p.png")
+    for name in ("a.webp", "p.png"):
+        assert np.abs(read(tmp_path / name) - np.array([200, 100, 50]) / 255).max() < 0.01
+
+
+def test_without_openimageio_bad_files_are_one_sentence(tmp_path, without_openimageio, monkeypatch):
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "half.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "half.jpg").read_bytes()[:700])
+    (tmp_path / "text.jpg").write_text("hello")
+    for name in ("half.jpg", "text.jpg"):
+        with pytest.raises(ImageError, match=name):
+            read(tmp_path / name)
+    monkeypatch.setattr(images, "MAX_SIDE", 16)
+    write(tmp_path / "a.png", Picture(noise()))
+    with pytest.raises(ImageError, match="30 x 20"):
+        read(tmp_path / "a.png")

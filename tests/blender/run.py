@@ -59,7 +59,7 @@ def environment(version: str) -> Path:
     """The interpreter of this version's environment, which is made if it is not there or was made otherwise."""
     folder = Path(os.environ.get("TESSERA_BLENDER_DIR") or ROOT / ".blender") / f"bpy-{version}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    needed = [f"bpy=={version}", f"numpy=={_numpy(version)}", "pytest>=8", "pillow>=10"]
+    needed = [f"bpy=={version}", f"numpy=={_numpy(version)}", "pytest>=8"]
     note = folder / "tessera.txt"  # what was installed: written last, so an installation cut short is not trusted
     if note.is_file() and note.read_text() == "\n".join(needed):
         return python
