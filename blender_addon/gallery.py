@@ -69,10 +69,10 @@ def styles(own: str) -> list[Item]:
     key = ("styles", own)
     if key not in _Cache.items:
         built_in = [
-            (name, title(name), "A built-in style", _loaded(f"style {name}", style_pictures.path(name)), position)
-            for position, name in enumerate(style_pictures.names(), 1)
+            (name, title(name), "A built-in style", _loaded(f"style {name}", style_pictures.path(name)), number(name))
+            for name in style_pictures.names()
         ]
-        _Cache.items[key] = [*built_in, (own, "Own picture", "A picture of your own", "IMAGE_DATA", 0)]
+        _Cache.items[key] = [*built_in, (own, "Own picture", "A picture of your own", "IMAGE_DATA", number(own))]
     return _Cache.items[key]
 
 

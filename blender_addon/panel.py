@@ -109,7 +109,7 @@ class _Style(_Tab):
         """Which, and how much of it."""
         chosen, layout = settings.of(context), self.layout
         layout.active = chosen.use_style
-        layout.template_icon_view(chosen, "style", show_labels=True, scale=5.0, scale_popup=5.0)
+        layout.template_icon_view(chosen, "style_gallery", show_labels=True, scale=5.0, scale_popup=5.0)
         if chosen.style == settings.OWN:
             layout.prop(chosen, "style_path", text="")
         else:

@@ -172,7 +172,10 @@ class TesseraSettings(bpy.types.PropertyGroup):
         ],
     )
     use_style: BoolProperty(name="Style", description="Draw the texture in the manner of a picture")
-    style: EnumProperty(name="Style", description="Pick a style by its picture", items=_styles)
+    style: StringProperty(name="Style", description="A built-in style, or the sign for a picture", default="woodcut")
+    style_gallery: EnumProperty(
+        name="Style", description="Pick a style by its picture", items=_styles, **_chosen("style")
+    )
     style_path: StringProperty(
         name="Picture", description="Picture to take the style from", subtype="FILE_PATH", options=RELATIVE
     )
