@@ -2,7 +2,7 @@
 
 Inside Blender there is no library that is sure to do it: Pillow is not there, Linux distributions build Blender
 without OpenImageIO's Python module, and Blender's own images are for the main thread only. It is also fast: one
-filter, and zlib's quickest level, since a map is written more often than it is sent.
+filter, and zlib's quickest way, since a map is written more often than it is sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KINDS = {1: 0, 3: 2, 4: 6}  # channels -> colour type: grey, RGB, RGBA
 _SUB = 1  # filter: each byte less the same byte of the pixel to the left
-_LEVEL = 1  # of zlib; 6 takes four times as long to save a tenth
+_LEVEL = 1  # of zlib
 _BAND = 256  # rows filtered at a time
 
 
@@ -29,7 +29,8 @@ def encode(pixels: NDArray[Any]) -> bytes:
     """
     height, width, channels = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, _KINDS[channels], 0, 0, 0)
-    packer = zlib.compressobj(_LEVEL)
+    # Run lengths alone, made for filtered pixels: faster than a search for repeats, and as small.
+    packer = zlib.compressobj(_LEVEL, strategy=zlib.Z_RLE)
     packed = b"".join([*map(packer.compress, _filtered(pixels)), packer.flush()])
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 
