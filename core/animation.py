@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import families, folders, images, pipeline, quality, scaling
+import numpy as np
+from numpy.typing import NDArray
+
+from . import families, folders, images, pipeline
 from .errors import InputError
+from .families import recurrent
 from .library import Library, Model
-from .maps import Array, Maps
+from .maps import Maps
 from .onnx_file import sha256
 from .pipeline import Progress, Result, Saved
 from .recipe import Recipe
@@ -32,12 +37,6 @@ class Frame:
 Moments = Generator[Progress | Frame, None, Result]
 
 
-def motions(library: Library) -> dict[str, Model]:
-    """Motion -> the model that makes it."""
-    models = [model for model in library.models() if model.card.family == "recurrent"]
-    return {str(model.card.settings.get("motion")): model for model in reversed(models)}
-
-
 def run(recipe: Recipe, library: Library, sessions: Sessions) -> Moments:
     """The frames of a recipe, one after another, with progress between; returns the `Result` of the still maps.
 
@@ -46,44 +45,67 @@ def run(recipe: Recipe, library: Library, sessions: Sessions) -> Moments:
     """
     if recipe.animation is None:
         raise InputError("The recipe has no animation; give it an [animation] table with a 'motion'.")
-    known = motions(library)
+    known = library.motions()
     if recipe.animation.motion not in known:
         there = ", ".join(sorted(known)) or "none, as no recurrent model is installed"
         raise InputError(f"There is no motion '{recipe.animation.motion}'; choose from {there}.")
+    models = known[recipe.animation.motion], library.of_family("vae")
     pipeline.choose(recipe, library)
-    if recipe.animation.coat:
-        library.find(recipe.animation.coat)
-    return _run(recipe, recipe.animation, known[recipe.animation.motion], library, sessions)
+    _check_coat(recipe.animation, models[0], library)
+    return _run(recipe, recipe.animation, models, library, sessions)
 
 
-def _run(recipe: Recipe, animation: Animation, model: Model, library: Library, sessions: Sessions) -> Moments:
-    from .families import recurrent
+def _check_coat(animation: Animation, model: Model, library: Library) -> None:
+    if animation.coat_path:
+        folders.check(animation.coat_path)
+    elif animation.coat:
+        library.find(animation.coat)
+    elif recurrent.wants_coat(model.card):
+        raise InputError(f"'{animation.motion}' needs a second material that grows over the first; give it a 'coat'.")
 
-    result = pipeline.finish(pipeline.run(recipe, library, sessions))
-    codec = library.of_family("vae")
-    opened = [sessions.open(m, families.load(m.card.family, m.path.name)) for m in (model, codec)]
-    coat = _coat(animation, recipe, result.maps, library, sessions)
+
+def _run(
+    recipe: Recipe, animation: Animation, models: tuple[Model, Model], library: Library, sessions: Sessions
+) -> Moments:
+    result = yield from _part(pipeline.run(recipe, library, sessions), 0.0, 0.1)
+    coat, others = yield from _coat(animation, result.maps, library, sessions)
+    start = time.perf_counter()
+    mover, codec = (sessions.open(m, families.load(m.card.family, m.path.name)) for m in models)
     moments = recurrent.animate(
-        model.card, opened[0], (codec.card, opened[1]), result.maps, animation.frames, animation.seed, coat
+        models[0].card, mover, (models[1].card, codec), result.maps, animation.frames, animation.seed, coat
     )
     for moment in moments:
-        yield Progress(animation.motion, moment.fraction)
+        yield Progress(animation.motion, 0.2 + 0.8 * moment.fraction)
         if moment.maps is not None:
             yield Frame(moment.frame, moment.maps)
-    used = (*result.models, *(pipeline.Used(m, sha256(m.path)) for m in (model, codec)))
-    return replace(result, models=used, provider=opened[0].provider, why_not_cuda=opened[0].why_not_cuda)
+    used = (*result.models, *others, *(pipeline.Used(m, sha256(m.path)) for m in models))
+    result.seconds[animation.motion] = time.perf_counter() - start
+    return replace(result, models=used, provider=mover.provider, why_not_cuda=mover.why_not_cuda)
 
 
-def _coat(animation: Animation, recipe: Recipe, maps: Maps, library: Library, sessions: Sessions) -> Maps | None:
-    """The maps that grow over the others, of their size."""
+def _coat(
+    animation: Animation, maps: Maps, library: Library, sessions: Sessions
+) -> Generator[Progress, None, tuple[Maps | None, tuple[pipeline.Used, ...]]]:
+    """The maps that grow over the others, of their size, and the models that made them."""
     if animation.coat_path:
-        coat = folders.read_maps(animation.coat_path)
-        return scaling.fitted(coat, *maps.size, quality.tiles(coat))
+        return folders.read_maps(animation.coat_path, maps.size), ()
     if not animation.coat:
-        return None
+        return None, ()
     width, height = maps.size
     grown = Recipe(animation.coat, seed=animation.seed, width=width, height=height)
-    return pipeline.finish(pipeline.run(grown, library, sessions)).maps
+    result = yield from _part(pipeline.run(grown, library, sessions), 0.1, 0.2)
+    return result.maps, result.models
+
+
+def _part(run: pipeline.Run, low: float, high: float) -> Generator[Progress, None, Result]:
+    """A run as a part of the whole work."""
+    while True:
+        try:
+            progress = next(run)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield Progress(progress.stage, low + (high - low) * progress.fraction)
 
 
 def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:
@@ -91,8 +113,9 @@ def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, 
 
     Files are called `<title>_<map>_<number>`, numbers from 1 with four digits, as programs expect sequences.
     """
+    images.check_animation()
     with images.staged(folder) as stage:
-        pictures: list[Array] = []
+        pictures: list[NDArray[np.uint8]] = []
         result = yield from _written(moments, recipe, stage, pictures)
         assert recipe.animation is not None
         images.write_animation(stage / "preview.webp", pictures, recipe.animation.fps)
@@ -101,7 +124,9 @@ def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, 
     return Saved(result, [folder / name for name in manifest["files"]], [])
 
 
-def _written(moments: Moments, recipe: Recipe, stage: Path, pictures: list[Array]) -> Generator[Progress, None, Result]:
+def _written(
+    moments: Moments, recipe: Recipe, stage: Path, pictures: list[NDArray[np.uint8]]
+) -> Generator[Progress, None, Result]:
     from . import preview
 
     while True:
@@ -114,7 +139,7 @@ def _written(moments: Moments, recipe: Recipe, stage: Path, pictures: list[Array
             yield moment
             continue
         write_frame(moment, recipe, stage, recipe.title)
-        pictures.append(preview.lit(moment.maps, PREVIEW))
+        pictures.append(np.rint(preview.lit(moment.maps, PREVIEW) * 255).astype(np.uint8))
 
 
 def write_frame(frame: Frame, recipe: Recipe, folder: Path, stem: str) -> dict[str, Path]:

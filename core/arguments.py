@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,10 +54,10 @@ def motion_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coat", metavar="MATERIAL|PATH", help="what grows over the maps, for growth")
 
 
-def material_recipe(options: argparse.Namespace) -> dict[str, Any]:
+def _material_recipe(options: argparse.Namespace) -> dict[str, Any]:
     """The plain recipe that `export_options`, `source_options` and `style_options` ask for, of a material."""
     source = {key: getattr(options, key) for key in ("material", "model", "seed", "size", "morph", "amount")}
-    return {"source": given(source), "export": _export(options), "steps": style_step(options)}
+    return {"source": _given(source), "export": _export(options), "steps": style_step(options)}
 
 
 def maps_recipe(options: argparse.Namespace, *steps: dict[str, Any]) -> dict[str, Any]:
@@ -69,25 +70,28 @@ def style_step(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.style is None:
         return []
     names = {"strength": "strength", "keep_color": "keep_color", "scale": "style_scale", "relief": "relief"}
-    return [{"do": "stylize", "style": options.style, **given({k: getattr(options, v) for k, v in names.items()})}]
+    return [{"do": "stylize", "style": options.style, **_given({k: getattr(options, v) for k, v in names.items()})}]
 
 
-def moving_recipe(options: argparse.Namespace) -> dict[str, Any]:
-    """The plain recipe of a material, or of maps where a path of that name is, with the animation asked for."""
-    plain = material_recipe(options)
-    if Path(options.material).exists():
-        plain["source"] = {"path": options.material}
-    return {**plain, "animation": _animation(options)}
+def moving_recipe(options: argparse.Namespace, materials: Container[str]) -> dict[str, Any]:
+    """The plain recipe of one of the `materials`, or else of maps where a path of that name is, with its animation."""
+    plain = _material_recipe(options)
+    if options.material not in materials and Path(options.material).exists():
+        # What is for materials only stays, and is told when the recipe is checked; the seed is the animation's, too.
+        source = {key: value for key, value in plain["source"].items() if key not in ("material", "seed")}
+        plain["source"] = {"path": options.material, **source}
+    return {**plain, "animation": _animation(options, materials)}
 
 
-def _animation(options: argparse.Namespace) -> dict[str, Any]:
-    table = given({key: getattr(options, key) for key in ("motion", "frames", "fps", "seed")})
+def _animation(options: argparse.Namespace, materials: Container[str]) -> dict[str, Any]:
+    table = _given({key: getattr(options, key) for key in ("motion", "frames", "fps", "seed")})
     if options.coat is not None:
-        table["coat_path" if Path(options.coat).exists() else "coat"] = options.coat
+        is_path = options.coat not in materials and Path(options.coat).exists()
+        table["coat_path" if is_path else "coat"] = options.coat
     return table
 
 
-def given(table: dict[str, Any]) -> dict[str, Any]:
+def _given(table: dict[str, Any]) -> dict[str, Any]:
     """What was given of a table."""
     return {key: value for key, value in table.items() if value is not None}
 
@@ -96,10 +100,10 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     """The checked recipe of a material; `RecipeError` when it is wrong."""
     from .recipe import from_dict
 
-    return from_dict(material_recipe(options))
+    return from_dict(_material_recipe(options))
 
 
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     export = {key: getattr(options, key) for key in ("depth", "normal", "format")}
     export["maps"] = None if options.maps is None else [name.strip() for name in options.maps.split(",")]
-    return given(export)
+    return _given(export)

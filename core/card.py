@@ -120,9 +120,10 @@ def _material(raw: dict[str, Any], source: str) -> Material:
         float(get.value("metres", (int, float))),
         get.value("pixels", int),
     )
-    # The name becomes a file name.
-    if not material.name.replace("_", "").replace("-", "").isalnum() or not material.name.isascii():
-        raise get.error("name", "letters, digits, - and _ only")
+    for key in ("name", "category"):  # they become names of files and of catalogs
+        text = getattr(material, key)
+        if not text.replace("_", "").replace("-", "").isalnum() or not text.isascii():
+            raise get.error(key, "letters, digits, - and _ only")
     if not (material.metres > 0 and material.pixels > 0):
         raise get.error("metres", "positive, like pixels")
     return material

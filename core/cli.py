@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # at run time each command imports what it needs, so that `li
     from .card import Card
     from .pipeline import Progress, Saved
     from .recipe import Recipe
+
+
+MOST_SIBLINGS = 1000
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -92,7 +95,7 @@ def _further_commands(commands: Any, parents: list[Parser]) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from . import animation, style_pictures
+    from . import style_pictures
     from .library import Library
 
     library = Library(_folders(options))
@@ -105,7 +108,7 @@ def _list(options: argparse.Namespace) -> int:
             for material in sorted(card.materials, key=lambda m: (m.category, m.name)):
                 print(f"  {material.name:24} {material.category}")
         print("Styles: " + ", ".join(style_pictures.names()))
-        print("Motions: " + (", ".join(sorted(animation.motions(library))) or "none"))
+        print("Motions: " + (", ".join(sorted(library.motions())) or "none"))
         if not library.models() and not options.quiet:
             print("There are no models in " + ", ".join(str(folder) for folder in library.folders) + ".")
     for problem in library.problems():
@@ -131,26 +134,23 @@ def _vary(options: argparse.Namespace) -> int:
     from .recipe import from_dict
 
     if options.between is None:
-        steps = [
-            {"do": "vary", "amount": options.amount, "seed": options.seed + number} for number in range(options.count)
-        ]
+        steps = [{"do": "vary", "amount": options.amount, "seed": options.seed + n} for n in range(options.count)]
     else:
         last = max(1, options.steps - 1)
         steps = [{"do": "blend", "other": str(options.between), "amount": n / last} for n in range(options.steps)]
-    if not steps:
-        raise InputError("There is nothing to make; give --count or --steps of 1 or more.")
+    if not 1 <= len(steps) <= MOST_SIBLINGS:
+        raise InputError(f"{len(steps)} siblings cannot be made; give --count or --steps from 1 to {MOST_SIBLINGS}.")
     recipes = [from_dict(arguments.maps_recipe(options, step)) for step in steps]
-    folder = options.out
-    for number, recipe in enumerate(recipes, 1):
-        options.out = folder / f"{number:03}" if len(recipes) > 1 else folder
-        _make(recipe, options)
-    return 0
+    folders = [options.out / f"{number:03}" for number in range(1, len(recipes) + 1)]
+    return _make_all(dict(zip(folders if len(recipes) > 1 else [options.out], recipes, strict=True)), options)
 
 
 def _animate(options: argparse.Namespace) -> int:
+    from .library import Library
     from .recipe import from_dict
 
-    return _make(from_dict(arguments.moving_recipe(options)), options)
+    materials = Library(_folders(options)).materials()
+    return _make(from_dict(arguments.moving_recipe(options, materials)), options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -186,25 +186,32 @@ def _rows(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _make(recipe: Recipe, options: argparse.Namespace) -> int:
+    return _make_all({options.out: recipe}, options)
+
+
+def _make_all(recipes: dict[Path, Recipe], options: argparse.Namespace) -> int:
+    """Make recipes, each into a folder."""
     from . import animation, images, interruptible, pipeline
     from .library import Library
     from .sessions import Sessions
 
     library, sessions, out = Library(_folders(options)), Sessions(options.provider), options.out
-    # Both check the recipe here, so that a mistake shows before a folder is made.
-    moments = animation.run(recipe, library, sessions) if recipe.animation else None
-    still = pipeline.run(recipe, library, sessions)
+
+    def begun(recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:
+        if recipe.animation:
+            return animation.save(animation.run(recipe, library, sessions), recipe, folder)
+        return pipeline.run_and_save(pipeline.run(recipe, library, sessions), recipe, folder)
+
+    # All recipes are checked here, so that a mistake shows before a folder is made.
+    works = {folder: begun(recipe, folder) for folder, recipe in recipes.items()}
     with interruptible.folder(out) as made, _bar(not options.quiet) as show:
         images.check_folder(out)
-
-        def work(stopped: threading.Event) -> Saved:
-            if moments is not None:
-                return interruptible.drive(animation.save(moments, recipe, out), show, stopped)
-            return pipeline.save(interruptible.drive(still, show, stopped), recipe, out)
-
-        saved = interruptible.call(work, sessions, lambda: interruptible.leave(out, made))
-    if not options.quiet:
-        _report(saved, out)
+        for folder, work in works.items():
+            saved = interruptible.call(
+                partial(interruptible.drive, work, show), sessions, partial(interruptible.leave, folder, made)
+            )
+            if not options.quiet:
+                _report(saved, folder)
     return 0
 
 

@@ -15,6 +15,8 @@ Only the edges (command line, Blender operators) catch `TesseraError`. Anything 
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = "Memory ran out; choose a smaller size, or close other programs."
+
 
 class TesseraError(Exception):
     """One sentence for the person who sees it, ending in what to do next."""

@@ -6,9 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from . import scaling
 from .errors import ImageError, InputError
 from .images import read
 from .maps import CHANNELS, Array, Maps, flip_green
@@ -27,6 +29,8 @@ WORDS: dict[str, tuple[str, ...]] = {
 # The same map in several formats: the first of these is read, the most exact that is quick.
 SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".webp", ".jpg", ".jpeg")
 
+MULTIPLE = 8  # pixels: sides that every model takes
+
 _RESOLUTION = re.compile(r"[_-]\d+k(?:[_-](?:jpg|png|exr))?(?=$|_)")  # `_1K-JPG` of ambientCG, `_1k` of Poly Haven
 
 
@@ -37,14 +41,26 @@ class _Found:
     path: Path
 
 
-def read_maps(path: Path | str) -> Maps:
-    """The maps of a folder, or a picture as albedo alone; errors as `read_folder`, and `InputError` for no path."""
-    path = Path(path)
-    if path.is_dir():
-        return read_folder(path)
-    if not path.exists():
+def check(path: Path | str) -> None:
+    """`InputError` when there is neither a file nor a folder."""
+    if not Path(path).exists():
         raise InputError(f"There is no file or folder '{path}'; check the path.")
-    return Maps({"albedo": _as_channels(path, "albedo")})
+
+
+def read_maps(path: Path | str, size: tuple[int, int] | None = None) -> Maps:
+    """The maps of a folder, or a picture as albedo alone, at a `size` (width, height).
+
+    Without a size they are brought to the nearest one that every model takes; what tiles goes on tiling. Errors as
+    those of `read_folder`, and `InputError` when nothing is there.
+    """
+    from . import quality  # Blender starts faster without it
+
+    check(path)
+    path = Path(path)
+    maps = read_folder(path) if path.is_dir() else Maps({"albedo": _as_channels(path, "albedo")})
+    nearest = tuple(max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in maps.size)
+    wanted = size or (nearest[0], nearest[1])
+    return maps if maps.size == wanted else scaling.fitted(maps, *wanted, quality.tiles(maps))
 
 
 def read_folder(folder: Path) -> Maps:
@@ -59,13 +75,13 @@ def read_folder(folder: Path) -> Maps:
     if "normal_dx" in images:
         dx = flip_green(images.pop("normal_dx"))
         images.setdefault("normal", dx)
-    elif "normal" in images and _manifest_says_dx(folder):
+    elif "normal" in images and _is_dx(_manifest(folder)):
         images["normal"] = flip_green(images["normal"])
     sizes = {kind: f"{image.shape[1]} x {image.shape[0]}" for kind, image in images.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{kind} {size}" for kind, size in sizes.items())
         raise ImageError(f"The maps in '{folder}' differ in size ({listed}); scale them to one size.")
-    return Maps(images)
+    return Maps(images, _relief(_manifest(folder)))
 
 
 def _search(folder: Path) -> list[_Found]:
@@ -111,14 +127,25 @@ def _as_channels(path: Path, kind: str) -> Array:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], wanted)))
 
 
-def _manifest_says_dx(folder: Path) -> bool:
+def _manifest(folder: Path) -> Any:
+    """What our own manifest says of the maps; {} when there is none."""
     path = folder / "manifest.json"
     if not path.is_file():
-        return False
+        return {}
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' is not valid JSON; restore or remove it.") from error
+
+
+def _is_dx(manifest: Any) -> bool:
+    try:
         return bool(manifest["recipe"]["export"]["normal"] == "dx")
     except (KeyError, TypeError):
         return False  # the manifest of another program
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' is not valid JSON; restore or remove it.") from error
+
+
+def _relief(manifest: Any) -> float:
+    """Pixels between height 0 and height 1; 0 when it is not told."""
+    relief = manifest.get("relief") if isinstance(manifest, dict) else None
+    return float(relief) if isinstance(relief, (int, float)) and 0 <= relief < 1e6 else 0.0

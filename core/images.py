@@ -16,12 +16,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import png
 from .errors import ImageError, OutputError
 from .maps import Array
 
 MAX_SIDE = 16384  # pixels; a side longer than this is a mistake or an attack, never a material
+MAX_BYTES = 2**31  # of a file: 16384 x 16384 of 16 bits, uncompressed, have 1.5 GiB
 MAX_PIXELS = 2**28  # 16384 x 16384; as float32 RGB this is already 3 GiB
 
 # File suffix -> the depths in bits that can be written. EXR holds floats: 16 is half. Neither JPEG nor WebP: they lose
@@ -130,27 +132,38 @@ def staged(folder: Path) -> Iterator[Path]:
     try:
         stage.mkdir()
         yield stage
+        _unstage(stage, folder)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _unstage(stage: Path, folder: Path) -> None:
+    try:
         with _undone_on_error() as moved:
             for path in sorted(stage.iterdir()):
                 _replace(path, folder / path.name, moved)
     except OSError as error:
         raise OutputError(f"Cannot write to '{folder}' ({_reason(error)}); free some space.") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
-def write_animation(path: Path, pictures: Sequence[Array], fps: int) -> None:
-    """Write an animated WebP that repeats for ever, of pictures `(H, W, 3)`, sRGB-encoded in [0, 1].
+def check_animation() -> None:
+    """`OutputError` when Pillow is missing, which `write_animation` needs."""
+    _pillow()
 
-    `OutputError` when Pillow, which encodes it, is missing.
-    """
+
+def write_animation(path: Path, pictures: Sequence[NDArray[np.uint8]], fps: int) -> None:
+    """Write an animated WebP that repeats for ever, of pictures `(H, W, 3)`, sRGB-encoded."""
+    first, *others = (_pillow().fromarray(picture) for picture in pictures)
+    milliseconds = round(1000 / fps)
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=80, method=2)
+
+
+def _pillow() -> ModuleType:
     try:
         from PIL import Image
     except ImportError as error:
         raise OutputError("Pillow is missing; install it with 'pip install pillow'.") from error
-    first, *others = (Image.fromarray(np.rint(p.clip(0, 1) * 255).astype(np.uint8)) for p in pictures)
-    milliseconds = round(1000 / fps)
-    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=80, method=2)
+    return Image
 
 
 def check_folder(folder: Path) -> None:
@@ -183,6 +196,8 @@ def _openimageio() -> ModuleType:
 
 
 def _decode(path: Path) -> Array:
+    if _is_png(path) and path.stat().st_size > MAX_BYTES:
+        raise ImageError(f"'{path.name}' is too large; scale it to at most {MAX_SIDE} a side.")
     if _is_png(path) and not png.is_whole(memoryview(path.read_bytes())):  # else libpng prints on stderr by itself
         raise ImageError(f"'{path.name}' is damaged or incomplete; download or export it again.")
     try:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from .errors import Cancelled
+from .errors import OUT_OF_MEMORY, Cancelled, ResourceError
 from .images import discard_unfinished
 from .sessions import Sessions
 
@@ -55,6 +55,8 @@ def call(work: Callable[[threading.Event], _Result], sessions: Sessions, leave: 
     def body() -> None:
         try:
             results.append(work(stopped))
+        except MemoryError:
+            errors.append(ResourceError(OUT_OF_MEMORY))
         except BaseException as error:
             errors.append(error)
         finally:

@@ -48,9 +48,11 @@ class Library:
 
     def models(self) -> list[Model]:
         """Every usable model, folder by folder, in the order of file names."""
-        if self._models is None:
-            self._models, self._problems = _scan(self.folders)
-        return list(self._models)
+        models = self._models  # another thread may refresh meanwhile
+        if models is None:
+            models, self._problems = _scan(self.folders)
+            self._models = models
+        return list(models)
 
     def problems(self) -> list[Problem]:
         """Files that cannot be used; they do not hide the others."""
@@ -72,6 +74,11 @@ class Library:
             places = ", ".join(str(folder) for folder in self.folders)
             raise InputError(f"No model of the family '{family}' is installed; put one into one of: {places}.")
         return found[0]
+
+    def motions(self) -> dict[str, Model]:
+        """Motion -> the first model that makes it."""
+        models = [model for model in self.models() if model.card.family == "recurrent"]
+        return {str(model.card.settings.get("motion")): model for model in reversed(models)}
 
     def find(self, material: str, model: str | None = None) -> Model:
         """The first model that makes `material`; see `makers`."""
@@ -133,4 +140,8 @@ def _card(path: Path, known: Sequence[str]) -> Card:
     card = cards.parse(text, path.name)
     if card.family not in known:
         families.load(card.family, path.name)  # raises, in the words used wherever a family is unknown
+    if card.materials and not hasattr(families.load(card.family, path.name), "generate"):
+        raise ModelError(
+            f"{path.name} promises materials, which its family '{card.family}' cannot make; export it again."
+        )
     return card

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import families, folders, images, scaling, steps
+from . import families, folders, images, steps
 from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
@@ -17,7 +17,6 @@ from .onnx_file import sha256
 from .recipe import Recipe
 from .sessions import Session, Sessions
 
-MULTIPLE = 8  # pixels: maps that are read get sides that are multiples of this
 METRES = 1.0  # real-world width of maps that were read: files do not tell it
 
 
@@ -64,6 +63,10 @@ Run = Generator[Progress, None, Result]
 def choose(recipe: Recipe, library: Library) -> list[Model]:
     """The models that make all of the recipe, in order; `InputError` says what cannot be made and what could be."""
     source = [_maker(recipe, library)] if recipe.material else []
+    if recipe.path:
+        folders.check(recipe.path)
+    for step in recipe.steps:
+        step.check()
     return source + [steps.model_of(step, library) for step in recipe.steps]
 
 
@@ -99,6 +102,13 @@ def run(recipe: Recipe, library: Library, sessions: Sessions) -> Run:
     return _run(recipe, choose(recipe, library), library, sessions)
 
 
+def run_and_save(run: Run, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:
+    """The steps of a run, and then its files; errors as those of `run` and `save`."""
+    result = yield from run
+    yield Progress("writing", 1.0)
+    return save(result, recipe, folder)
+
+
 def finish(run: Run) -> Result:
     """The result of a run whose progress nobody watches."""
     while True:
@@ -111,7 +121,6 @@ def finish(run: Run) -> Result:
 
 def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessions) -> Run:
     watch = _Watch(1 + len(recipe.steps))
-    sessions.begin()
     yield Progress("loading", 0.0)
     opened = [sessions.open(model, families.load(model.card.family, model.path.name)) for model in models]
     used = tuple(Used(model, sha256(model.path)) for model in models)
@@ -120,7 +129,7 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
         maps = yield from watch.staged("making", _generated(recipe, models[0], opened[0]))
         metres = _metres(recipe, models[0])
     else:
-        maps = _read(recipe.path)
+        maps = folders.read_maps(recipe.path)
         metres = METRES, METRES * maps.size[1] / maps.size[0]
         watch.lap("reading")
     for step in recipe.steps:
@@ -128,17 +137,6 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
     last = opened[-1] if opened else None
     provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
     return Result(maps, used, metres, provider, why, watch.seconds)
-
-
-def _read(path: str) -> Maps:
-    """Maps from files, at the nearest size that every model takes."""
-    from . import quality
-
-    maps = folders.read_maps(path)
-    width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in maps.size)
-    if (width, height) == maps.size:
-        return maps
-    return scaling.fitted(maps, width, height, quality.tiles(maps))
 
 
 def _generated(recipe: Recipe, model: Model, session: Session) -> families.Steps:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import checks, steps, style_pictures
+from . import checks, steps
 from .card import LARGEST
 from .checks import Check
 from .errors import InputError, RecipeError
@@ -46,6 +46,25 @@ class Recipe:
         if self.path:
             return re.sub(r"[^A-Za-z0-9-]+", "_", Path(self.path).stem).strip("_") or "maps"
         return f"{self.material}-{self.morph}" if self.morph else self.material
+
+    def moved(self, move: Callable[[str], str]) -> Recipe:
+        """The same recipe with every path that it reads changed by `move`."""
+        moving = self.animation
+        if moving and moving.coat_path:
+            moving = replace(moving, coat_path=move(moving.coat_path))
+        further = tuple(step.moved(move) for step in self.steps)
+        return replace(self, path=move(self.path) if self.path else "", steps=further, animation=moving)
+
+    def paths(self) -> list[str]:
+        """Every path that it reads."""
+        found: list[str] = []
+
+        def note(path: str) -> str:
+            found.append(path)
+            return path
+
+        self.moved(note)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The same recipe as plain data, without what is left at its default; `from_dict` reads it back."""
@@ -214,23 +233,17 @@ def _animation(raw: Any, place: _Place) -> Animation:
 def _inside(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe of a file, its paths made to start at the file's folder, which they may not leave."""
 
-    def moved(text: str) -> str:
-        path = (folder / text).resolve()
-        if not path.is_relative_to(folder.resolve()):
+    def move(text: str) -> str:
+        if not is_inside(text, folder):
             raise RecipeError(f"The path '{text}' leads out of the recipe's folder; put the file beside the recipe.")
-        return str(path)
+        return str((folder / text).resolve())
 
-    def step_moved(step: Step) -> Step:
-        built_in = style_pictures.names()
-        named = {key: getattr(step, key) for key in step.PATHS}
-        changed: dict[str, Any] = {key: moved(text) for key, text in named.items() if text not in built_in}
-        return replace(step, **changed)
+    return recipe.moved(move)
 
-    changed = tuple(step_moved(step) for step in recipe.steps)
-    moving = recipe.animation
-    if moving and moving.coat_path:
-        moving = replace(moving, coat_path=moved(moving.coat_path))
-    return replace(recipe, path=moved(recipe.path) if recipe.path else "", steps=changed, animation=moving)
+
+def is_inside(path: str, folder: Path) -> bool:
+    """Whether a path, taken from `folder` on, stays in it."""
+    return (folder / path).resolve().is_relative_to(folder.resolve())
 
 
 def _table(table: Any, name: str, known: Mapping[str, Check], place: _Place) -> dict[str, Any]:

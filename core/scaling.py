@@ -38,11 +38,15 @@ def _lines(picture: Array, count: int, tiles: bool) -> Array:
     have = len(picture)
     if count == have:
         return picture
-    centre = (np.arange(count)[:, None] + 0.5) * have / count - 0.5
-    distance = np.abs(np.arange(have)[None] - centre)
-    if tiles:
-        distance = np.minimum(distance, have - distance)
-    weight = np.maximum(0, 1 - distance / max(1.0, have / count))
-    weight /= weight.sum(1, keepdims=True)
-    lines: Array = np.tensordot(weight.astype(np.float32), picture, 1)
+    width = max(1.0, have / count)
+    reach = int(np.ceil(width))
+    centre = (np.arange(count) + 0.5) * have / count - 0.5
+    taps = np.floor(centre).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)  # lines that a mean may take in
+    weight = np.maximum(0, 1 - np.abs(taps - centre[:, None]) / width)
+    if not tiles:
+        weight[(taps < 0) | (taps >= have)] = 0
+    weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+    lines = np.zeros((count, *picture.shape[1:]), np.float32)
+    for tap, share in zip(taps.T % have, weight.T, strict=True):
+        lines += share.reshape(-1, *[1] * (picture.ndim - 1)) * picture[tap]
     return lines

@@ -32,6 +32,9 @@ _SMALLEST = bytes.fromhex(
 )
 
 
+_printing = threading.Lock()
+
+
 @dataclass(frozen=True)
 class Advice:
     """What to do when something is missing. It depends on how Tessera came onto the machine."""
@@ -211,7 +214,8 @@ class Sessions:
 def _load_cuda(runtime: Any, folder: Path | None) -> None:
     """Load the libraries of CUDA and cuDNN from `folder`, or from where pip puts them."""
     if hasattr(runtime, "preload_dlls"):
-        with redirect_stdout(io.StringIO()):  # it prints what is missing; the session says it as well
+        # It prints what is missing, which the session says as well. One thread at a time: each puts back what it found.
+        with _printing, redirect_stdout(io.StringIO()):
             runtime.preload_dlls(directory=str(folder) if folder else None)
     elif folder is not None:  # before 1.21; in this order, each needs those before it
         for stem in ("cudart", "cublasLt", "cublas", "cufft", "curand", "nvrtc", "nvJitLink", "cudnn"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
-from . import checks, families, folders, scaling, style_pictures
+from . import checks, families, folders, style_pictures
 from .checks import Check
 from .families import Steps
 from .library import Library, Model
@@ -31,8 +31,15 @@ class Stylize:
         "scale": checks.number(0.1, 10),
         "relief": checks.truth,
     }
-    PATHS: ClassVar[tuple[str, ...]] = ("style",)
     FAMILY: ClassVar[str] = "style"
+
+    def moved(self, move: Callable[[str], str]) -> Stylize:
+        """The step with the path it reads, if it reads one, changed."""
+        return self if self.style in style_pictures.names() else replace(self, style=move(self.style))
+
+    def check(self) -> None:
+        """`InputError` when the picture is not there."""
+        style_pictures.path(self.style)
 
     def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
         """See `apply`."""
@@ -50,8 +57,14 @@ class Vary:
     seed: int = 0
 
     CHECKS: ClassVar[Mapping[str, Check]] = {"amount": checks.number(0, 1), "seed": checks.whole(0, 2**32 - 1)}
-    PATHS: ClassVar[tuple[str, ...]] = ()
     FAMILY: ClassVar[str] = "vae"
+
+    def moved(self, _move: Callable[[str], str]) -> Vary:
+        """The same: it reads nothing."""
+        return self
+
+    def check(self) -> None:
+        """Nothing can be missing."""
 
     def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
         """See `apply`."""
@@ -62,21 +75,27 @@ class Vary:
 
 @dataclass(frozen=True)
 class Blend:
-    """Go towards other maps of the same size."""
+    """Go towards other maps, which are brought to the size of these."""
 
     other: str  # path of a folder of maps or of a picture
     amount: float = 0.5  # 0 is all the maps so far, 1 all the others
 
     CHECKS: ClassVar[Mapping[str, Check]] = {"other": checks.text, "amount": checks.number(0, 1)}
-    PATHS: ClassVar[tuple[str, ...]] = ("other",)
     FAMILY: ClassVar[str] = "vae"
+
+    def moved(self, move: Callable[[str], str]) -> Blend:
+        """The step with the path it reads changed."""
+        return replace(self, other=move(self.other))
+
+    def check(self) -> None:
+        """`InputError` when the other maps are not there."""
+        folders.check(self.other)
 
     def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
         """See `apply`."""
-        from . import quality, variations
+        from . import variations
 
-        other = folders.read_maps(self.other)
-        other = scaling.fitted(other, *maps.size, quality.tiles(other))
+        other = folders.read_maps(self.other, maps.size)
         return variations.between(model.card, session, maps, other, self.amount)
 
 

@@ -93,6 +93,11 @@ def animate(
             yield Moment(1 - 0.7 * left, frame, _scaled(vae.decode(*codec, latent), reach))
 
 
+def wants_coat(card: Card) -> bool:
+    """Whether the model's motion needs a second material."""
+    return _read(card).motion == "growth"
+
+
 def _with_coat(settings: _Settings, lap: Lap, codec: tuple[Card, Runner], maps: Maps, coat: Maps | None) -> Lap:
     """The lap whose drive carries the latent of the coat, for the motion that has one."""
     if settings.motion != "growth":
