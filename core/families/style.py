@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from . import Runner, Steps
 
 INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
 OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
+
+BUILT_IN = Path(__file__).parent.parent / "styles"
 
 COARSEST = 96  # pixels: content whose shorter side would be less is not halved again
 SMALLEST = 64  # the same for the style, which is mirrored up to this when it is smaller
@@ -65,6 +68,11 @@ class Options:
             raise InputError(f"A strength of {self.strength:g} cannot be had; choose one from 0 to 1.")
         if not 0.25 <= self.style_scale <= 4:
             raise InputError(f"A style scale of {self.style_scale:g} cannot be had; choose one from 0.25 to 4.")
+
+
+def built_in() -> dict[str, Path]:
+    """Name -> picture of the styles that come with Tessera."""
+    return {path.stem: path for path in sorted(BUILT_IN.glob("*.png"))}
 
 
 @dataclass(frozen=True)
