@@ -3,9 +3,9 @@
 A module that registers something has a `register` and an `unregister`; the list below is all there is.
 """
 
-from . import command, gallery, jobs, operators, panel, preferences, settings, variations
+from . import command, gallery, jobs, material_operators, operators, panel, preferences, settings, variations
 
-_MODULES = (preferences, gallery, variations, settings, operators, panel, command, jobs)
+_MODULES = (preferences, gallery, variations, settings, operators, material_operators, panel, command, jobs)
 
 
 def register() -> None:

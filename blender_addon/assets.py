@@ -9,7 +9,7 @@ import bpy
 
 from . import engine, gallery, materials
 from .core import images
-from .core.errors import InputError, OutputError
+from .core.errors import OutputError
 from .core.maps import Array, Maps
 from .core.pipeline import Progress
 
@@ -29,23 +29,32 @@ def picture(maps: Maps) -> Generator[Progress, None, Array]:
 
 
 def mark(material: bpy.types.Material, ball: Array) -> str:
-    """Make a material an asset; returns a sentence that says where it stands.
+    """Make a material an asset and return its category, whose catalog is for the caller to write.
 
-    The catalogs of a saved file are written beside it; `OutputError` when they cannot be.
+    `InputError`, before anything is changed, when the material does not remember how it was made.
     """
-    category = _category(material)
-    blend = Path(bpy.data.filepath) if bpy.data.filepath else None
-    if blend:
-        write_catalogs(blend.parent, [category])
+    recipe = materials.memory_of(material).recipe
+    known = engine.library().materials()
+    category = known[recipe.material].category if recipe.material in known else "other"
     material.asset_mark()
     gallery.fill(material.preview_ensure(), ball)
     data = material.asset_data
     data.catalog_id = catalog_id(category)
     data.description = "Seamless material made by Tessera"
-    for tag in _tags(material, category):
-        data.tags.new(tag, skip_if_exists=True)
-    where = f"the catalog {catalog(category)}"
-    return f"'{material.name}' is an asset in {where}" + ("" if blend else "; save the file to see the catalog")
+    for tag in ("Tessera", "seamless", category, recipe.material, recipe.morph):
+        if tag:
+            data.tags.new(tag, skip_if_exists=True)
+    return category
+
+
+def mark_in_file(material: bpy.types.Material, ball: Array) -> str:
+    """Make a material an asset of this file, and return a sentence that says where it stands."""
+    category = mark(material, ball)
+    where = f"'{material.name}' is an asset in the catalog {catalog(category)}"
+    if not bpy.data.filepath:
+        return f"{where}; save the file to see the catalog"
+    write_catalogs(Path(bpy.data.filepath).parent, [category])
+    return where
 
 
 def catalog(category: str) -> str:
@@ -72,16 +81,3 @@ def write_catalogs(folder: Path, categories: Iterable[str]) -> None:
     new = [f"{key}:{name}:{name.replace('/', '-')}" for key, name in sorted(wanted.items()) if key not in known]
     if new:
         images.write_all(folder, {}, {_CATALOGS: "\n".join([*lines, *new]) + "\n"})
-
-
-def _category(material: bpy.types.Material) -> str:
-    memory = materials.recall(material)
-    known = engine.library().materials()
-    return known[memory.recipe.material].category if memory and memory.recipe.material in known else "other"
-
-
-def _tags(material: bpy.types.Material, category: str) -> list[str]:
-    memory = materials.recall(material)
-    if memory is None:
-        raise InputError(f"'{material.name}' does not remember a recipe; generate a texture first.")
-    return ["Tessera", "seamless", category, *filter(None, (memory.recipe.material, memory.recipe.morph))]

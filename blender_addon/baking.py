@@ -18,15 +18,27 @@ from .materials import Look
 _INPUTS = {"albedo": "Base Color", "roughness": "Roughness", "metallic": "Metallic"}
 _SAMPLES = 4  # for the normals; the other values are exact with one
 _MARGIN = 16  # pixels baked beyond the borders of the UV islands, so that no seams show when they are filtered
+# Else the scene's own settings for baking would count.
+_PLAIN = {
+    "use_clear": True,
+    "use_selected_to_active": False,
+    "target": "IMAGE_TEXTURES",
+    "normal_space": "TANGENT",
+    "normal_r": "POS_X",
+    "normal_g": "POS_Y",
+    "normal_b": "POS_Z",
+}
 _TARGET = "Tessera bake"  # name of the node that Cycles bakes into
 
 
-def bake(context: bpy.types.Context, obj: bpy.types.Object, size: int, folder: Path | None = None) -> str:
+def bake(context: bpy.types.Context, obj: bpy.types.Object | None, size: int, folder: Path | None = None) -> str:
     """Bake albedo, roughness, metalness and normal, `size` pixels on a side, into a new material that `obj` then wears.
 
     The images are packed, or saved in `folder`. The materials that the object wears, whoever made them, are read and
     not changed. Returns a sentence. `InputError` when the object cannot be baked; then nothing is changed.
     """
+    if obj is None:
+        raise InputError("Select the object whose material is to be baked: it must be the active one.")
     _check(obj)
     if folder is not None:
         images.check_folder(folder)
@@ -36,6 +48,8 @@ def bake(context: bpy.types.Context, obj: bpy.types.Object, size: int, folder: P
     material = materials.create(f"{obj.name} baked")
     materials.dress(material, made, Look(True, (1.0, 1.0, 1.0), "NORMAL", 0.0))
     for slot in obj.material_slots:
+        if obj.data.users > 1:
+            slot.link = "OBJECT"  # other objects share the mesh, but not what was baked for this one
         slot.material = material
     return f"Baked {', '.join(made)} of '{obj.name}', {size} x {size}"
 
@@ -75,7 +89,7 @@ def _one(copies: list[bpy.types.Material], name: str, size: int) -> Array:
         for material in copies:
             _aim(material, image, _INPUTS.get(name))
         try:
-            bpy.ops.object.bake(type="EMIT" if name in _INPUTS else "NORMAL", margin=_MARGIN, use_clear=True)
+            bpy.ops.object.bake(type="EMIT" if name in _INPUTS else "NORMAL", margin=_MARGIN, **_PLAIN)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].removeprefix("Error: ").rstrip(".")
             raise InputError(f"Blender could not bake ({reason}); check the object's modifiers and UV map.") from None
@@ -111,10 +125,10 @@ def _prepared(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[lis
     scene, layer = context.scene, context.view_layer
     former = [slot.material for slot in obj.material_slots]
     selected, active, engine = list(context.selected_objects), layer.objects.active, scene.render.engine
-    scene.render.engine = "CYCLES"
-    samples, scene.cycles.samples = scene.cycles.samples, _SAMPLES
+    samples = scene.cycles.samples
     copies = {material: material.copy() for material in former if material}
     try:
+        scene.render.engine, scene.cycles.samples = "CYCLES", _SAMPLES
         for slot in obj.material_slots:
             slot.material = copies[slot.material] if slot.material else _empty(copies)
         for other in selected:

@@ -39,8 +39,7 @@ def library() -> Library:
 
 def motions() -> list[str]:
     """The motions that the models there can make."""
-    models = [model for model in library().models() if model.card.family == "recurrent"]
-    return sorted({str(model.card.settings.get("motion")) for model in models})
+    return sorted(library().motions())
 
 
 def sessions() -> Sessions:

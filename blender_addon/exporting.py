@@ -10,7 +10,7 @@ import bpy
 from . import materials
 from .core import images, packing
 from .core.errors import InputError
-from .core.images import Picture
+from .core.maps import Maps
 from .core.pipeline import Progress
 
 Steps = Generator[Progress, None, list[Path]]
@@ -26,11 +26,12 @@ def export(material: bpy.types.Material, folder: Path, engine: str, normal: str 
         raise InputError(f"'{engine}' is not known; choose from {', '.join(packing.ENGINES)}.")
     maps = materials.maps_of(material)
     images.check_folder(folder)
-    return _write(packing.pack(maps, engine, bpy.path.clean_name(material.name), normal), folder)
+    return _write(maps, folder, engine, bpy.path.clean_name(material.name), normal)
 
 
-def _write(pictures: dict[str, Picture], folder: Path) -> Steps:
+def _write(maps: Maps, folder: Path, engine: str, name: str, normal: str | None) -> Steps:
     yield Progress("encoding", 0.0)
+    pictures = packing.pack(maps, engine, name, normal)
     files: dict[str, bytes] = {}
     for name, data in images.encode_all(pictures):
         files[name] = data

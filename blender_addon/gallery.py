@@ -14,6 +14,7 @@ from .core.errors import TesseraError
 from .core.library import Model
 from .core.maps import Array
 
+_THUMBNAILS = "thumbnails"  # folder of the user's for thumbnails that were made here
 ALL = "ALL"  # the category that holds everything
 
 Item = tuple[str, str, str, int, int]  # as Blender's EnumProperty takes it
@@ -24,6 +25,7 @@ class _Cache:
 
     previews: bpy.utils.previews.ImagePreviewCollection | None = None
     items: dict[tuple[str, str], list[Item]]
+    missing: list[str] | None = None  # materials without a thumbnail, once it is known
     numbers: dict[str, int]  # material -> its number in every list, as long as this Blender runs
 
 
@@ -120,13 +122,16 @@ def fill(target: bpy.types.ImagePreview, picture: Array) -> None:
 
 def without_picture() -> list[str]:
     """Materials that have no thumbnail yet: those of models that people trained themselves."""
-    return [name for name in engine.library().materials() if _thumbnail(name) is None]
+    if _Cache.missing is None:
+        _Cache.missing = [name for name in engine.library().materials() if _thumbnail(name) is None]
+    return _Cache.missing
 
 
 def refresh() -> None:
     """Look into the folders again."""
     engine.library().refresh()
     _Cache.items.clear()
+    _Cache.missing = None
     if _Cache.previews is not None:
         _Cache.previews.clear()
 
@@ -134,6 +139,7 @@ def refresh() -> None:
 def draw_missing() -> jobs.Steps:
     """Make the thumbnails that are missing, into the user's folder of this extension; touches no `bpy` in between."""
     library = engine.library()
+    bpy.utils.extension_path_user(__package__, path=_THUMBNAILS, create=True)
     targets = [(name, _made(library.find(name), name)) for name in without_picture()]
     return thumbnails.draw(targets, library, engine.sessions())
 
@@ -155,7 +161,7 @@ def _thumbnail(name: str) -> Path | None:
 
 def _made(model: Model, name: str) -> Path:
     """Where the thumbnail of a material lies that was made here; another when its model is trained further."""
-    folder = Path(bpy.utils.extension_path_user(__package__, path="thumbnails", create=True))
+    folder = Path(bpy.utils.extension_path_user(__package__, path=_THUMBNAILS))
     return folder / f"{model.path.stem}_{model.path.stat().st_mtime_ns:x}_{name}.png"
 
 

@@ -22,10 +22,11 @@ from .core.recipe import Recipe
 from .jobs import Steps
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Run one command and return the exit status."""
     try:
-        options = _parser().parse_args(list(arguments))
+        options = _parser().parse_args(list(words))
+        options.images = options.images.resolve() if options.images else None
         engine.choose(options.provider, options.models)
         gallery.refresh()
         options.command(options)
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
             add(making_one)
     arguments.motion_options(animate)
     generate.set_defaults(command=lambda o: _dress(recipe_of(o), o))
-    animate.set_defaults(command=lambda o: _dress(recipe.from_dict(arguments.moving_recipe(o)), o))
+    animate.set_defaults(command=lambda o: _dress(_moving(o), o))
     run = commands.add_parser("run", parents=[common, dress], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=lambda o: _dress(recipe.load(o.recipe), o))
@@ -79,13 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _moving(options: argparse.Namespace) -> Recipe:
+    return recipe.from_dict(arguments.moving_recipe(options, engine.library().materials()))
+
+
 def _dress(wanted: Recipe, options: argparse.Namespace) -> None:
     how = _placing(options)
     objects = targets.named(options.object) if options.object else targets.selected(bpy.context)
     plan = wear.plan(objects, how, options.images, new=options.new)
     _check_save(options)
-    material = _make(plan, wanted, options, asset=options.asset)
-    _save(options)
+    material, categories = _make(plan, wanted, options, asset=options.asset)
+    _save(options, categories)
     _say(options, f"{', '.join(o.name for o in objects)} wears '{material.name}'")
 
 
@@ -109,12 +114,11 @@ def _library(options: argparse.Namespace) -> None:
     ]
     if not bpy.data.filepath:  # what Blender starts with belongs into no library
         bpy.data.batch_remove([*bpy.data.objects, *bpy.data.meshes, *bpy.data.materials])
+    categories: set[str] = set()
     for done, wanted in enumerate(recipes, 1):
-        _make(wear.plan([], placing.Placing(), options.images), wanted, options, asset=True)
+        categories |= _make(wear.plan([], placing.Placing(), options.images), wanted, options, asset=True)[1]
         _say(options, f"{done}/{len(recipes)} {wanted.title}, seed {wanted.seed}")
-    _save(options)
-    known = engine.library().materials()
-    assets.write_catalogs(options.save.resolve().parent, {known[name].category for name in names})
+    _save(options, categories)
 
 
 def _chosen(text: str) -> list[str]:
@@ -133,16 +137,19 @@ def _chosen(text: str) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in known]
 
 
-def _make(plan: wear.Wearing, wanted: Recipe, options: argparse.Namespace, asset: bool) -> bpy.types.Material:
-    """Run a recipe, with progress lines, and put it into a material."""
+def _make(
+    plan: wear.Wearing, wanted: Recipe, options: argparse.Namespace, asset: bool
+) -> tuple[bpy.types.Material, set[str]]:
+    """Run a recipe, with progress lines, and put it into a material; also the categories of assets that it makes."""
     made = _finished(plan.make(wanted), _progress(options, wanted.title), options)
     material = plan.finish(made)
     _say(options, making.told(made))
     if made.result.why_not_cuda and options.provider != "cpu":
         _say(options, f"CUDA did not run: {made.result.why_not_cuda}")
-    if asset:
-        assets.mark(material, _finished(assets.picture(made.result.maps), lambda _: None, options))
-    return material
+    if not asset:
+        return material, set()
+    ball = _finished(assets.picture(made.result.maps), lambda _: None, options)
+    return material, {assets.mark(material, ball)}
 
 
 def _finished(steps: Steps, show: Callable[[Progress], None], options: argparse.Namespace) -> Any:
@@ -175,7 +182,7 @@ def _check_save(options: argparse.Namespace) -> None:
         images.check_folder(options.save.resolve().parent)
 
 
-def _save(options: argparse.Namespace) -> None:
+def _save(options: argparse.Namespace, categories: set[str]) -> None:
     if options.save is None:
         return
     path = options.save.resolve()
@@ -184,6 +191,8 @@ def _save(options: argparse.Namespace) -> None:
     except RuntimeError as error:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
         raise InputError(f"'{path}' cannot be saved ({reason}); choose another place.") from None
+    if categories:
+        assets.write_catalogs(path.parent, categories)
     _say(options, f"Saved {path}")
 
 

@@ -7,13 +7,13 @@ polls; in background, where timers never fire, it runs to its end at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import bpy
 
 from . import engine
-from .core.errors import Cancelled, ResourceError, TesseraError
+from .core.errors import OUT_OF_MEMORY, Cancelled, ResourceError, TesseraError
 from .core.pipeline import Progress
 
 Steps = Generator[Progress, None, Any]
@@ -32,6 +32,7 @@ class Job:
         self.progress = Progress("waiting", 0.0)
         self.cancelled = False
         self._steps = steps
+        self._sessions = engine.sessions()  # the preferences may change while it works
         self._computing = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -56,7 +57,7 @@ class Job:
         """Stop as soon as possible; what it makes is thrown away even if it cannot stop."""
         self.cancelled = True
         if self._computing:
-            engine.sessions().cancel()
+            self._sessions.cancel()
 
     def join(self, seconds: float) -> None:
         """Wait for the thread."""
@@ -65,11 +66,12 @@ class Job:
 
     def _work(self) -> None:
         with _turn:
+            self._sessions.begin()
             self._computing = True
             try:
                 self._result = self._drive()
             except MemoryError:
-                self._error = ResourceError("Memory ran out; choose a smaller size, or close other programs.")
+                self._error = ResourceError(OUT_OF_MEMORY)
             except BaseException as error:
                 self._error = error
             finally:
@@ -89,6 +91,7 @@ class _State:
     """What the panel shows. Only the main thread writes here."""
 
     job: Job | None = None
+    operator: JobOperator | None = None  # that waits for the job
     message: str = ""  # the last error, until something goes well
 
 
@@ -159,6 +162,7 @@ class JobOperator:
         manager = context.window_manager
         self._timer = manager.event_timer_add(INTERVAL, window=context.window)
         manager.modal_handler_add(self)
+        _State.operator = self
         clear_message()
         _show(context, f"{self.title}: Esc to cancel")
         self._job.start()
@@ -174,15 +178,18 @@ class JobOperator:
             return {"CANCELLED"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        if not self._job.done:
-            self.step(context)
-            redraw(context)
-            return {"PASS_THROUGH"}
-        self._stop(context)
         try:
+            if not self._job.done:
+                self.step(context)
+                redraw(context)
+                return {"PASS_THROUGH"}
+            self._stop(context)
             self.finish(context, self._job.result())
         except TesseraError as error:
             return failed(self, error)
+        except BaseException:  # a fault of ours: shown as one, but the panel must not wait for ever
+            self._stop(context)
+            raise
         return {"FINISHED"}
 
     def cancel(self, context: bpy.types.Context) -> None:
@@ -193,7 +200,7 @@ class JobOperator:
     def _stop(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
-        self._timer = _State.job = None
+        self._timer = _State.job = _State.operator = None
         _show(context, None)
         redraw(context)
 
@@ -205,12 +212,28 @@ def failed(operator: bpy.types.Operator, error: TesseraError) -> set[str]:
     return {"CANCELLED"}
 
 
+def reported(operator: bpy.types.Operator, work: Callable[[], str | None]) -> set[str]:
+    """Do short work at once; what it returns is told, and an error becomes one sentence."""
+    try:
+        said = work()
+    except TesseraError as error:
+        return failed(operator, error)
+    clear_message()
+    if said:
+        operator.report({"INFO"}, said)
+    return {"FINISHED"}
+
+
 def stop() -> None:
     """End what runs, if anything does."""
-    job, _State.job = _State.job, None
-    if job is not None:
-        job.cancel()
-        job.join(PATIENCE)
+    job = _State.job
+    if job is None:
+        return
+    job.cancel()
+    if _State.operator is not None:
+        _State.operator._stop(bpy.context)
+    _State.job = None
+    job.join(PATIENCE)
 
 
 def _show(context: bpy.types.Context, text: str | None) -> None:
@@ -230,7 +253,7 @@ def redraw(context: bpy.types.Context) -> None:
 
 def register() -> None:
     """Nothing runs yet."""
-    _State.job, _State.message = None, ""
+    _State.job, _State.operator, _State.message = None, None, ""
 
 
 def unregister() -> None:

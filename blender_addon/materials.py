@@ -87,11 +87,6 @@ def play(material: bpy.types.Material, frames: int) -> None:
         user.frame_duration, user.frame_start, user.frame_offset = max(1, frames), 1, 0
 
 
-def moves(material: bpy.types.Material) -> bool:
-    """Whether the material shows sequences."""
-    return any(image.source == "SEQUENCE" for image in images_of(material).values())
-
-
 def images_of(material: bpy.types.Material | None) -> dict[str, bpy.types.Image]:
     """Map -> the image that a material holds of it."""
     if material is None or material.node_tree is None:
@@ -125,6 +120,15 @@ def recall(material: bpy.types.Material | None) -> Memory | None:
         raise InputError(
             f"The recipe in the material '{material.name}' cannot be read ({error}); generate a new material."
         ) from None
+
+
+def memory_of(material: bpy.types.Material | None) -> Memory:
+    """How a material was made; `InputError` when it was not made here, or cannot tell."""
+    memory = recall(material)
+    if memory is None:
+        name = f"'{material.name}'" if material else "An empty slot"
+        raise InputError(f"{name} does not remember a recipe; generate a texture first.")
+    return memory
 
 
 def mapping_of(material: bpy.types.Material) -> bpy.types.Node | None:

@@ -29,7 +29,7 @@ def colour_space(name: str) -> str:
 def create(label: str, name: str, content: Content) -> bpy.types.Image:
     """A new image called `label` that holds the map `name`, packed or, from a path, linked to the file."""
     if isinstance(content, Path):
-        image = bpy.data.images.load(str(content))
+        image = bpy.data.images.load(str(content.absolute()))  # else Blender takes it from the .blend file's folder
         image.name = label
     elif isinstance(content, Picture):
         image = _packed_exr(label, content)
@@ -48,7 +48,8 @@ def _packed_exr(label: str, picture: Picture) -> bpy.types.Image:
     image = bpy.data.images.new(label, picture.pixels.shape[1], picture.pixels.shape[0], float_buffer=True)
     image.colorspace_settings.name = "Non-Color"  # before the pixels, which it would wipe; values go in as they are
     image.file_format = "OPEN_EXR"
-    image.pixels.foreach_set(to_blender(picture.pixels))
+    half = picture.depth == 16  # Blender writes floats of 32 bits here; their values are those of 16
+    image.pixels.foreach_set(to_blender(picture.pixels.astype(np.float16) if half else picture.pixels))
     image.update()
     image.pack()
     image.source = "FILE"
@@ -74,12 +75,30 @@ def to_blender(pixels: Array) -> Array:
 
 
 def read(image: bpy.types.Image, name: str) -> Array:
-    """The map `name` held by an image; `InputError` when its file is missing."""
+    """The map `name` held by an image, or by the first file of a sequence; `InputError` when its file is missing."""
+    if image.source == "SEQUENCE":
+        return _read_first(image, name)
     width, height = image.size
-    if not (width and height and image.has_data) and not image.packed_file and image.source == "FILE":
-        raise InputError(f"The file of the image '{image.name}' is missing; find it again, or regenerate the material.")
+    if not (width and height):
+        raise _missing(image)
     pixels = _pixels(image, name)
     return encode_srgb(pixels) if image.is_float and image.colorspace_settings.name == "sRGB" else pixels
+
+
+def _read_first(sequence: bpy.types.Image, name: str) -> Array:
+    try:
+        still = bpy.data.images.load(bpy.path.abspath(sequence.filepath, library=sequence.library))
+    except RuntimeError:
+        raise _missing(sequence) from None
+    try:
+        still.colorspace_settings.name = sequence.colorspace_settings.name
+        return read(still, name)
+    finally:
+        bpy.data.images.remove(still)
+
+
+def _missing(image: bpy.types.Image) -> InputError:
+    return InputError(f"The file of the image '{image.name}' is missing; find it again, or regenerate the material.")
 
 
 def read_baked(image: bpy.types.Image, name: str) -> Array:
@@ -101,6 +120,7 @@ def read_maps(images: Mapping[str, bpy.types.Image], relief: float = 0.0) -> Map
     """All maps of a material; `InputError` when a file is missing or the sizes differ."""
     if not images:
         raise InputError("This material has no maps of Tessera; generate a texture first.")
-    if len({tuple(image.size) for image in images.values()}) > 1:
+    found = {name: read(image, name) for name, image in images.items()}
+    if len({pixels.shape[:2] for pixels in found.values()}) > 1:
         raise InputError("The maps of this material have different sizes; regenerate the material.")
-    return Maps({name: read(image, name) for name, image in images.items()}, relief)
+    return Maps(found, relief)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -17,17 +16,13 @@ from bpy.props import (
 )
 
 from . import engine, gallery
-from .core.errors import InputError, OutputError
 from .core.maps import CHANNELS
 from .core.packing import ENGINES
-from .core.recipe import Recipe, from_dict
-from .materials import Memory
-from .placing import Placing
-from .placing import from_dict as placing_from
-from .preferences import RELATIVE, preferences
+from .preferences import RELATIVE
 
 CUSTOM = "CUSTOM"
-_SIZES = (256, 512, 1024, 2048, 4096, 8192)
+SIZES = (256, 512, 1024, 2048, 4096, 8192)
+_SIZE_ITEMS = [(str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in SIZES]
 _CATEGORY_ITEMS: list[tuple[str, str, str]] = []  # Blender keeps no references to strings of a dynamic list
 _MOTION_ITEMS: list[tuple[str, str, str]] = []
 _MOTION_TIPS = {
@@ -111,7 +106,7 @@ class TesseraSettings(bpy.types.PropertyGroup):
         name="Size",
         description="Pixels on a side; a larger texture shows more of the material, not finer grain",
         items=[
-            *((str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES),
+            *_SIZE_ITEMS,
             (CUSTOM, "Custom", "Width and height of your own"),
         ],
         default="1024",
@@ -182,7 +177,7 @@ class TesseraSettings(bpy.types.PropertyGroup):
     strength: FloatProperty(
         name="Strength",
         description="How much of the style: 0 changes nothing, 1 redraws everything",
-        default=1.0,
+        default=0.8,
         min=0.0,
         max=1.0,
         subtype="FACTOR",
@@ -192,9 +187,8 @@ class TesseraSettings(bpy.types.PropertyGroup):
         name="Style scale",
         description="2 makes what is seen in the style twice as large",
         default=1.0,
-        min=0.1,
-        max=10.0,
-        soft_max=4.0,
+        min=0.25,
+        max=4.0,
     )
     style_relief: BoolProperty(name="Relief", description="Let the style shape the normal and height maps as well")
     vary_amount: FloatProperty(
@@ -220,13 +214,13 @@ class TesseraSettings(bpy.types.PropertyGroup):
     animation_size: EnumProperty(
         name="Size",
         description="Pixels on a side of every frame",
-        items=[(str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES[:4]],
+        items=_SIZE_ITEMS[:4],
         default="512",
     )
     bake_size: EnumProperty(
         name="Size",
         description="Pixels on a side of the baked images",
-        items=[(str(n), f"{n} px" if n < 1024 else f"{n // 1024}K", f"{n} x {n} pixels") for n in _SIZES],
+        items=_SIZE_ITEMS,
         default="1024",
     )
     engine: EnumProperty(
@@ -255,98 +249,6 @@ class TesseraSettings(bpy.types.PropertyGroup):
 def of(context: bpy.types.Context) -> TesseraSettings:
     """The settings of the scene."""
     return context.scene.tessera
-
-
-def recipe(settings: TesseraSettings, **changes: object) -> Recipe:
-    """What the panel asks for, as a recipe; `changes` replace entries of its source. `RecipeError` when it is wrong."""
-    size = f"{settings.width}x{settings.height}" if settings.size == CUSTOM else settings.size
-    source = {"material": settings.material, "seed": settings.seed, "size": size}
-    if settings.use_morph:
-        source |= {"morph": settings.morph, "amount": settings.amount}
-    source |= {key: value for key, value in changes.items() if value is not None}
-    if "morph" not in source:
-        source.pop("amount", None)
-    export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
-    return from_dict(
-        {"source": source, "export": export, "steps": [_style_step(settings)] if settings.use_style else []}
-    )
-
-
-def _style_step(settings: TesseraSettings) -> dict[str, object]:
-    own = settings.style == OWN
-    if own and not settings.style_path:
-        raise InputError("No picture is chosen as the style; choose one, or a built-in style.")
-    return {
-        "do": "stylize",
-        "style": bpy.path.abspath(settings.style_path) if own else settings.style,
-        "strength": settings.strength,
-        "keep_color": settings.keep_color,
-        "scale": settings.style_scale,
-        "relief": settings.style_relief,
-    }
-
-
-def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
-    """The recipe with the animation that the panel asks for, at the size of animations."""
-    size = int(settings.animation_size)
-    coat = settings.coat if settings.motion == GROWTH else ""
-    moving = {"motion": settings.motion, "frames": settings.frames, "fps": 24, "seed": still.seed, "coat": coat}
-    plain = resized(still, size, size).to_dict()
-    return from_dict({**plain, "animation": moving})
-
-
-def resized(recipe: Recipe, width: int, height: int) -> Recipe:
-    """A remembered recipe at another size, in the format that the preferences name now."""
-    plain = recipe.to_dict()
-    if not recipe.path:
-        plain["source"] |= {"width": width, "height": height}
-    return from_dict({**plain, "export": {"maps": list(recipe.maps or CHANNELS), **file_format()}})
-
-
-def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
-    """A remembered recipe with a variation of its result as the last step, in place of a former one."""
-    plain = recipe.to_dict()
-    former = [step for step in plain.get("steps", []) if step["do"] != "vary"]
-    return from_dict({**plain, "steps": [*former, {"do": "vary", "amount": amount, "seed": seed}]})
-
-
-def put(settings: TesseraSettings, memory: Memory) -> None:
-    """Set the panel to what a material remembers."""
-    recipe, placed = memory.recipe, placing_from(memory.placing)
-    settings.material, settings.seed = recipe.material, min(recipe.seed, 2**31 - 1)
-    sides = str(recipe.width)
-    settings.size = sides if recipe.width == recipe.height and sides in map(str, _SIZES) else CUSTOM
-    settings.width, settings.height = recipe.width, recipe.height
-    settings.use_morph, settings.amount = recipe.morph is not None, recipe.amount
-    settings.morph = recipe.morph or settings.morph
-    settings.maps = set(recipe.maps or CHANNELS)
-    settings.mode, settings.scale, settings.relief = placed.mode, placed.scale, placed.relief
-
-
-def file_format() -> dict[str, object]:
-    """The part of a recipe that the preferences decide."""
-    chosen = preferences().format
-    return {"format": "exr"} if chosen == "EXR" else {"depth": 16} if chosen == "PNG16" else {}
-
-
-def placing(settings: TesseraSettings) -> Placing:
-    """How the panel asks for it to be laid on."""
-    return Placing(settings.mode, settings.scale, settings.relief)
-
-
-def image_folder(sequence: bool = False) -> Path | None:
-    """Where the preferences put images: a folder, or None for inside the file, where a `sequence` cannot be."""
-    wanted = preferences()
-    return absolute(wanted.folder) if sequence or wanted.storage == "FOLDER" else None
-
-
-def absolute(folder: str) -> Path:
-    """A folder of this file's as a path; `OutputError` while the file has no place yet."""
-    if not folder.strip():
-        raise OutputError("No folder is named; choose one first.")
-    if folder.startswith("//") and not bpy.data.filepath:
-        raise OutputError(f"'{folder}' is beside the .blend file, which is not saved yet; save it, or choose a folder.")
-    return Path(bpy.path.abspath(folder))
 
 
 def register() -> None:

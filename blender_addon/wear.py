@@ -9,9 +9,10 @@ from pathlib import Path
 
 import bpy
 
-from . import engine, making, materials, pixels, placing, targets
+from . import engine, making, materials, pixels, placing, recipes, targets
+from .core import images as files
 from .core.errors import InputError, OutputError
-from .core.recipe import Recipe
+from .core.recipe import Recipe, is_inside
 from .making import Made, stem
 from .materials import Memory
 from .placing import Placing
@@ -40,8 +41,10 @@ class Wearing:
         objects = [bpy.data.objects[name] for name in self.objects if name in bpy.data.objects]
         if self.objects and not objects:
             raise InputError("The objects were removed meanwhile, so nothing was changed; select others.")
+        if self.material is not None and self.material not in bpy.data.materials:
+            raise InputError(f"The material '{self.material}' was removed or renamed meanwhile; nothing was changed.")
         images = _images(made, self.folder)
-        material = bpy.data.materials.get(self.material or "") or materials.create(made.recipe.title)
+        material = bpy.data.materials[self.material] if self.material else materials.create(made.recipe.title)
         former = materials.recall(material)
         look = placing.look(
             self.placing, self.coordinates, made.result.metres, made.result.maps.relief / made.result.maps.size[0]
@@ -73,14 +76,20 @@ def plan(objects: Sequence[bpy.types.Object], how: Placing, folder: Path | None 
     return Wearing(tuple(o.name for o in objects), worn.name if worn else None, how, measured, folder)
 
 
-def again(material: bpy.types.Material, folder: Path | None = None) -> tuple[Wearing, Recipe]:
-    """Make a material's maps anew where they are: the plan, and the recipe that the material remembers."""
+def again(material: bpy.types.Material) -> tuple[Wearing, Recipe]:
+    """Make a material's maps anew where they are: the plan, and the recipe that the material remembers.
+
+    `InputError` when it cannot be: a recipe may come from a stranger's file, and reads nothing outside that file's
+    folder before someone has looked at the path.
+    """
     if not material.is_editable:
         raise InputError(f"'{material.name}' is linked from another file; make it local first.")
-    memory = materials.recall(material)
-    if memory is None:
-        raise InputError(f"'{material.name}' does not remember a recipe; generate a texture instead.")
+    memory = materials.memory_of(material)
+    for path in memory.recipe.paths():
+        if bpy.data.filepath and not is_inside(path, Path(bpy.data.filepath).parent):
+            raise InputError(f"This material reads '{path}'; if that is right, press Recall Settings and generate.")
     where = targets.coordinates_from(memory.coordinates)
+    folder = recipes.image_folder(sequence=memory.recipe.animation is not None)
     return Wearing((), material.name, placing.from_dict(memory.placing), where, folder), memory.recipe
 
 
@@ -110,17 +119,15 @@ def _images(made: Made, folder: Path | None) -> dict[str, bpy.types.Image]:
 
 
 def _written(made: Made, folder: Path) -> dict[str, Path]:
-    """Write EXR files through Blender: under temporary names, renamed when all are complete."""
-    pending = {name: folder / f".{stem(made.recipe)}_{name}.exr" for name in made.contents}
+    """Write EXR files through Blender: all of them or none."""
+    names = {name: f"{stem(made.recipe)}_{name}.exr" for name in made.contents}
     try:
-        for name, path in pending.items():
-            pixels.save_exr(path, made.contents[name])
-        return {name: path.replace(path.with_name(path.name[1:])) for name, path in pending.items()}
-    except (RuntimeError, OSError) as error:
+        with files.staged(folder) as stage:
+            for name, file in names.items():
+                pixels.save_exr(stage / file, made.contents[name])
+    except RuntimeError as error:  # Blender's own
         raise OutputError(f"Cannot write to '{folder}' ({error}); choose another folder in the preferences.") from None
-    finally:
-        for path in pending.values():
-            path.unlink(missing_ok=True)
+    return {name: folder / file for name, file in names.items()}
 
 
 def _as_changed(

@@ -40,7 +40,7 @@ def style_options(parser: argparse.ArgumentParser, needed: bool = False) -> None
     """Arguments of a style; `needed` where the command makes no sense without one."""
     what = "a built-in style that `list` shows, or a picture"
     parser.add_argument("--style", metavar="NAME|FILE", required=needed, help=what)
-    parser.add_argument("--strength", type=float, help="of the style, 0 to 1 (1)")
+    parser.add_argument("--strength", type=float, help="of the style, 0 to 1 (0.8)")
     parser.add_argument("--keep-color", action="store_true", default=None, help="keep the colours, take the rest")
     parser.add_argument("--style-scale", type=float, metavar="S", help="2 makes the style twice as large (1)")
     parser.add_argument("--relief", action="store_true", default=None, help="the style shapes normal and height too")

@@ -19,7 +19,7 @@ class Stylize:
     """Draw the maps in the manner of a picture."""
 
     style: str  # a built-in style, or the path of a picture
-    strength: float = 1.0  # 0 changes nothing
+    strength: float = 0.8  # 0 changes nothing, 1 leaves little of the maps
     keep_color: bool = False  # the maps' own colours, the style's light and dark
     scale: float = 1.0  # 2 makes what is seen in the style twice as large
     relief: bool = False  # the style's structure also shapes normal and height
@@ -28,7 +28,7 @@ class Stylize:
         "style": checks.text,
         "strength": checks.number(0, 1),
         "keep_color": checks.truth,
-        "scale": checks.number(0.1, 10),
+        "scale": checks.number(0.25, 4),
         "relief": checks.truth,
     }
     FAMILY: ClassVar[str] = "style"

@@ -51,11 +51,11 @@ class Settings:
     judge_width: int = 32  # channels of the discriminator's first layer
     crop: int = 128  # pixels
     batch: int = 8  # half of it is decoded from its own features, half from another crop's patches
-    steps: int = 4000
+    steps: int = 6000
     rate: float = 1e-3  # Adam
     judge_rate: float = 5e-4
     recolour: float = 0.5  # chance that the colours of a crop are changed: styles come in every colour
-    adversary: float = 0.4  # pull of the adversarial loss, measured against the error's
+    adversary: float = 0.8  # pull of the adversarial loss, measured against the error's
     adversary_from: int = 1000  # step at which the discriminator joins
     seed: int = 1
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core import families, patches, quality, relief, scaling, transport
+from core import families, images, patches, quality, relief, scaling, style_pictures, transport
 from core.card import Card, SizeRule
 from core.errors import InputError, ModelError
 from core.families import style
@@ -17,7 +17,6 @@ from export import onnx_model, patterns
 from export import style as trainer
 
 SHIPPED = BUNDLED / "style.onnx"
-STYLES = BUNDLED.parent / "styles"
 
 
 def smooth(seed, low, high, height=192, width=256, size=1000):
@@ -287,10 +286,20 @@ def test_a_pattern_is_drawn_alike_each_time():
     assert (one == other).all() and one.shape == (patterns.SIZE, patterns.SIZE, 3)
 
 
-@pytest.mark.parametrize("name", list(patterns.STYLES))
-def test_every_pattern_is_shipped(name):
-    with Image.open(STYLES / f"{name}.png") as image:
-        assert image.size == (patterns.SIZE, patterns.SIZE)
+def test_every_pattern_is_built_in():
+    assert set(patterns.STYLES) <= set(style_pictures.names())
+
+
+@pytest.mark.parametrize("name", style_pictures.names())
+def test_a_built_in_style_is_a_small_picture(name):
+    path = style_pictures.path(name)
+    assert images.read(path).shape == (patterns.SIZE, patterns.SIZE, 3)
+    assert path.stat().st_size < 2**16
+
+
+def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path, capsys):
+    trainer.main(["train", "--data", "photos", "--run", str(tmp_path / "run"), "--dry-run"])
+    assert "adversary" in capsys.readouterr().out and not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason=f"{SHIPPED.name} is not there; export it first")

@@ -33,6 +33,7 @@ from . import Runner, Steps
 INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
 OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
 
+
 COARSEST = 96  # pixels: content whose shorter side would be less is not halved again
 SMALLEST = 64  # the same for the style, which is mirrored up to this when it is smaller
 LARGEST = 1024  # pixels of the style's longer side; past this its patches fill the memory

@@ -59,7 +59,7 @@ def test_a_cancelled_job_ends_at_once_and_changes_nothing(cube):
     before = count()
     operator = part("operators").TESSERA_OT_generate
     plan = part("wear").plan([cube], part("placing").Placing())
-    wanted = part("settings").recipe(bpy.context.scene.tessera, size="4096")
+    wanted = part("recipes").asked(bpy.context.scene.tessera, size="4096")
     job = part("jobs").Job(operator.title, plan.make(wanted))
     job.start()
     while job.progress.fraction < 0.15:

@@ -1,0 +1,131 @@
+"""From the panel's settings and a material's memory to recipes, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from . import placing
+from .core.errors import InputError, OutputError
+from .core.maps import CHANNELS
+from .core.recipe import Recipe, from_dict
+from .core.steps import Stylize
+from .materials import Memory
+from .placing import Placing
+from .preferences import preferences
+from .settings import CUSTOM, GROWTH, OWN, SIZES, TesseraSettings
+
+LARGEST_SEED = 2**31 - 1  # of Blender's whole numbers
+
+
+def asked(settings: TesseraSettings, **changes: object) -> Recipe:
+    """What the panel asks for; `changes` replace entries of its source. `InputError` when it cannot be."""
+    size = f"{settings.width}x{settings.height}" if settings.size == CUSTOM else settings.size
+    source = {"material": settings.material, "seed": settings.seed, "size": size}
+    if settings.use_morph:
+        source |= {"morph": settings.morph, "amount": settings.amount}
+    source |= {key: value for key, value in changes.items() if value is not None}
+    if "morph" not in source:
+        source.pop("amount", None)
+    export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
+    steps = [_style_step(settings)] if settings.use_style else []
+    return from_dict({"source": source, "export": export, "steps": steps})
+
+
+def _style_step(settings: TesseraSettings) -> dict[str, object]:
+    own = settings.style == OWN
+    if own and not settings.style_path:
+        raise InputError("No picture is chosen as the style; choose one, or a built-in style.")
+    return {
+        "do": "stylize",
+        "style": bpy.path.abspath(settings.style_path) if own else settings.style,
+        "strength": settings.strength,
+        "keep_color": settings.keep_color,
+        "scale": settings.style_scale,
+        "relief": settings.style_relief,
+    }
+
+
+def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
+    """The recipe with the animation that the panel asks for, at the size of animations."""
+    size = int(settings.animation_size)
+    coat = settings.coat if settings.motion == GROWTH else ""
+    moving = {"motion": settings.motion, "frames": settings.frames, "fps": 24, "seed": still.seed, "coat": coat}
+    return from_dict({**resized(still, size, size).to_dict(), "animation": moving})
+
+
+def resized(recipe: Recipe, width: int, height: int) -> Recipe:
+    """A remembered recipe at another size, in the format that the preferences name now.
+
+    Maps that were read have a size of their own: `InputError` for any other.
+    """
+    plain = recipe.to_dict()
+    if not recipe.path:
+        plain["source"] |= {"width": width, "height": height}
+    elif (width, height) != (recipe.width, recipe.height):
+        raise InputError("This material was read from files, whose size it has; regenerate it without another size.")
+    return from_dict({**plain, "export": {**({"maps": list(recipe.maps)} if recipe.maps else {}), **file_format()}})
+
+
+def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
+    """A remembered recipe with a variation of its result as the last step, in place of a former one."""
+    plain = recipe.to_dict()
+    former = [step for step in plain.get("steps", []) if step["do"] != "vary"]
+    return from_dict({**plain, "steps": [*former, {"do": "vary", "amount": amount, "seed": seed}]})
+
+
+def recall(settings: TesseraSettings, memory: Memory) -> None:
+    """Set the panel to what a material remembers; `InputError` when the panel has no such thing."""
+    recipe, placed = memory.recipe, placing.from_dict(memory.placing)
+    if not recipe.material:
+        raise InputError("This material was read from files, which the panel has no fields for; regenerate it.")
+    settings.material, settings.seed = recipe.material, min(recipe.seed, LARGEST_SEED)
+    sides = str(recipe.width)
+    settings.size = sides if recipe.width == recipe.height and sides in map(str, SIZES) else CUSTOM
+    settings.width, settings.height = recipe.width, recipe.height
+    settings.use_morph, settings.amount = recipe.morph is not None, recipe.amount
+    settings.morph = recipe.morph or settings.morph
+    settings.maps = set(recipe.maps or CHANNELS)
+    settings.mode, settings.scale, settings.relief = placed.mode, placed.scale, placed.relief
+    _recall_style(settings, next((step for step in recipe.steps if isinstance(step, Stylize)), None))
+    if recipe.animation:
+        settings.motion, settings.frames = recipe.animation.motion, recipe.animation.frames
+        settings.coat = recipe.animation.coat or settings.coat
+
+
+def _recall_style(settings: TesseraSettings, step: Stylize | None) -> None:
+    settings.use_style = step is not None
+    if step is None:
+        return
+    own = bool(step.moved(lambda _: "") != step)  # a picture of one's own is what has a path
+    settings.style = OWN if own else step.style
+    settings.style_path = step.style if own else settings.style_path
+    settings.strength, settings.keep_color = step.strength, step.keep_color
+    settings.style_scale, settings.style_relief = step.scale, step.relief
+
+
+def file_format() -> dict[str, object]:
+    """The part of a recipe that the preferences decide."""
+    chosen = preferences().format
+    return {"format": "exr"} if chosen == "EXR" else {"depth": 16} if chosen == "PNG16" else {}
+
+
+def placed(settings: TesseraSettings) -> Placing:
+    """How the panel asks for it to be laid on."""
+    return Placing(settings.mode, settings.scale, settings.relief)
+
+
+def image_folder(sequence: bool = False) -> Path | None:
+    """Where the preferences put images: a folder, or None for inside the file, where a `sequence` cannot be."""
+    wanted = preferences()
+    return absolute(wanted.folder) if sequence or wanted.storage == "FOLDER" else None
+
+
+def absolute(folder: str) -> Path:
+    """A folder of this file's as a path; `OutputError` while the file has no place yet."""
+    if not folder.strip():
+        raise OutputError("No folder is named; choose one first.")
+    if folder.startswith("//") and not bpy.data.filepath:
+        raise OutputError(f"'{folder}' is beside the .blend file, which is not saved yet; save it, or choose a folder.")
+    return Path(bpy.path.abspath(folder)).absolute()
