@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 
 from . import engine, gallery, materials
+from .core.card import OTHER
 from .core import images
 from .core.errors import OutputError
 from .core.maps import Array, Maps
@@ -35,7 +36,7 @@ def mark(material: bpy.types.Material, ball: Array) -> str:
     """
     recipe = materials.memory_of(material).recipe
     known = engine.library().materials()
-    category = known[recipe.material].category if recipe.material in known else "other"
+    category = known[recipe.material].category if recipe.material in known else OTHER
     material.asset_mark()
     gallery.fill(material.preview_ensure(), ball)
     data = material.asset_data

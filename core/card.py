@@ -16,6 +16,7 @@ from .maps import CHANNELS
 
 KEY = "tessera_card"
 SCHEMA = 1
+OTHER = "other"  # category of materials that name none
 LARGEST = 16384  # pixels on a side: past this no map fits an ordinary machine's memory
 
 
@@ -116,7 +117,7 @@ def _material(raw: dict[str, Any], source: str) -> Material:
     get = _Reader(raw, source, "materials.")
     material = Material(
         get.value("name", str),
-        get.value("category", str),
+        get.value("category", str) or OTHER,
         float(get.value("metres", (int, float))),
         get.value("pixels", int),
     )

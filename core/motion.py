@@ -26,11 +26,14 @@ EDDIES = 0.55  # speed of the eddies (root of the mean square), as a share of it
 FASTEST = 0.95  # cells a step: the network sees one cell far
 EDDY = 26.0  # cells from one eddy to the next
 UNEVEN = 0.05  # of a life: how much renewals differ from place to place, so that the whole does not pulse
+FIRST = 0.15  # age of the first layer, in lives, where a lap begins: there least changes
 RENEWING = 3  # steps: until what flows in has been renewed as well
 SEED_AREA = 110  # cells for each seed of a coat
 DROP_AREA = 110  # cells for each drop of a lap
+CALM = 6  # steps with few drops, after which a lap begins
 DROP = 1.3  # cells: radius of a drop
-TIDE_IN = 0.58  # of a lap: how long a coat grows; it withdraws faster
+TIDE_IN = 0.52  # of a lap: how long a coat grows
+EBB = (0.32, 0.75)  # how strongly it is driven back then: at first, and what is added until the lap ends, all bare
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def flow(height: int, width: int, steps: int, random: np.random.Generator) -> La
     renewing = RENEWING * lives / steps
 
     def at(step: int) -> Array:
-        times = [step * lives / steps + start + half for half in (0.0, 0.5)]
+        times = [step * lives / steps + start + half for half in (FIRST, FIRST + 0.5)]
         # Smooth where a layer takes over, and nothing of it is left where it is renewed.
         share = 0.5 + 0.5 * np.cos(2 * np.pi * (times[0] - renewing / 2))
         share = share * share * (3 - 2 * share)
@@ -95,8 +98,9 @@ def tide(time: float) -> float:
     """How strongly a coat is driven on (above 0) or back, at a time in laps."""
     time %= 1
     if time < TIDE_IN:
-        return float(np.sin(np.pi * time / TIDE_IN) ** 0.5)
-    return -1.3 * float(np.sin(np.pi * (time - TIDE_IN) / (1 - TIDE_IN)) ** 0.5)
+        return float(np.sin(np.pi * time / TIDE_IN) ** 0.3)
+    out = (time - TIDE_IN) / (1 - TIDE_IN)
+    return -(EBB[0] + EBB[1] * out) * min(1.0, 6 * out)
 
 
 def ground_of(height: int, width: int, random: np.random.Generator) -> tuple[Array, Array]:
@@ -115,6 +119,9 @@ def shimmer(height: int, width: int, steps: int, random: np.random.Generator) ->
     for _ in range(max(1, height * width * steps // (DROP_AREA * LAP))):
         place = int(random.integers(height)), int(random.integers(width))
         falls[random.integers(steps)].append((*place, float(random.uniform(0.4, 1))))
+    force = np.array([sum(strength for *_, strength in fall) for fall in falls])
+    calm = int(np.argmin(sum(np.roll(force, turn) for turn in range(CALM))))
+    falls = falls[calm:] + falls[:calm]
 
     def at(step: int) -> Array:
         return drops(height, width, falls[step % steps])[None, None]
@@ -123,10 +130,11 @@ def shimmer(height: int, width: int, steps: int, random: np.random.Generator) ->
 
 
 def drops(height: int, width: int, falls: list[tuple[int, int, float]]) -> Array:
-    """(h, w): the push of drops given by row, column and strength."""
+    """(h, w): the push of drops given by row, column and strength; what they push down rises around them."""
     pushed = np.zeros((height, width), np.float32)
     for y, x, strength in falls:
-        pushed -= strength * spot(height, width, y, x, DROP)
+        pushed -= strength * (spot(height, width, y, x, DROP) - 0.25 * spot(height, width, y, x, 2 * DROP))
+    pushed -= pushed.mean()
     return pushed
 
 

@@ -165,6 +165,7 @@ class Shimmer(Cell):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.swing = nn.Conv2d(3, 2, 7, padding=3, bias=False)
+        self.swing.requires_grad_(False)  # the fit is as exact as the numbers are, and Adam's noise would only shake it
         self.tilt = nn.Conv2d(2, vae.LATENT, 7, padding=3)
         self.paint = Net(2 + vae.LATENT, width, vae.LATENT)
 
@@ -177,7 +178,7 @@ class Shimmer(Cell):
 
     @torch.no_grad()
     def start_linear(self, clips: list[motions.Clip]) -> None:
-        """Begin with the least-squares fits to the teacher's steps, and to what they change in the latent."""
+        """Fit the memory to the teacher's steps by least squares, and begin so with what is seen of it."""
         before = torch.cat([state for clip in clips for state in clip.states[:-1]])
         after = torch.cat([state for clip in clips for state in clip.states[1:]])
         drives = torch.cat([drive for clip in clips for drive in clip.drives])
