@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 
 from . import engine, gallery, materials
-from .core.card import OTHER
 from .core import images
+from .core.card import OTHER
 from .core.errors import OutputError
 from .core.maps import Array, Maps
 from .core.pipeline import Progress
