@@ -115,6 +115,23 @@ def baked_at(frame):
     return colours
 
 
+def test_an_animated_material_is_varied_exported_and_marked(moving, tmp_path):
+    bpy.ops.tessera.animate()
+    assert bpy.ops.tessera.export(folder=str(tmp_path / "out"), engine="plain") == {"FINISHED"}
+    assert bpy.ops.tessera.mark_asset() == {"FINISHED"}
+    assert bpy.ops.tessera.vary(amount=0.5, seed=1) == {"FINISHED"}
+    assert worn().node_tree.nodes["Tessera albedo"].image.source == "SEQUENCE"
+    for path in (tmp_path / "frames").iterdir():
+        path.unlink()
+    assert "is missing" in refused(bpy.ops.tessera.export, folder=str(tmp_path / "out"))
+
+
+def test_a_coat_grows_over_the_material(moving):
+    moving.motion, moving.coat = "growth", "lawn"
+    assert bpy.ops.tessera.animate() == {"FINISHED"}
+    assert part("materials").recall(worn()).recipe.animation.coat == "lawn"
+
+
 def test_an_animation_needs_a_folder(moving):
     part("preferences").preferences().folder = "//textures"
     before = count()

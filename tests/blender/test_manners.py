@@ -91,7 +91,20 @@ def test_a_job_begins_when_the_cancelled_one_has_ended(cube):
 
 
 class Layout(mock.MagicMock):
-    """Stands for a UILayout and remembers what was drawn."""
+    """Stands for a UILayout: remembers what was drawn, and knows which properties and operators there are."""
+
+    def prop(self, data, name, **given):
+        assert name in data.bl_rna.properties, name
+        self.drawn(name, **given)
+
+    def template_icon_view(self, data, name, **given):
+        self.prop(data, name)
+
+    def operator(self, name, **given):
+        module, function = name.split(".")
+        assert function in dir(getattr(bpy.ops, module)), name
+        self.drawn(name, **given)
+        return mock.MagicMock()
 
 
 def draw(panel):
@@ -105,11 +118,12 @@ def draw(panel):
     return str(layout.mock_calls)
 
 
-@pytest.mark.parametrize("panel", ["generate", "variations", "morph", "maps", "material", "models"])
+@pytest.mark.parametrize("panel", ["generate", "variations", "morph", "style", "animate", "maps", "material", "models"])
 def test_every_panel_draws(cube, panel):
     empty = draw(panel)
     generate()
     bpy.ops.tessera.variations()
+    bpy.context.scene.tessera.style, bpy.context.scene.tessera.motion = "OWN", "growth"
     assert empty and draw(panel)
 
 
@@ -146,6 +160,31 @@ def test_every_material_has_a_picture(scene):
     assert len(part("gallery").names()) >= 35
 
 
+def test_a_job_ends_with_the_sessions_it_began_with(cube):
+    plan = part("wear").plan([cube], part("placing").Placing())
+    job = part("jobs").Job("x", plan.make(part("recipes").asked(bpy.context.scene.tessera, size="2048")))
+    began = part("engine").sessions()
+    job.start()
+    while job.progress.fraction < 0.1:
+        time.sleep(0.01)
+    part("preferences").preferences().threads = 1  # the sessions are made anew for the next job
+    job.cancel()
+    job.join(10)
+    assert began.cancelled and part("engine").sessions() is not began
+
+
+def test_headless_images_and_catalogs_are_found_again_from_anywhere(headless, cube, tmp_path, monkeypatch):
+    for name in ("here", "there", "elsewhere"):
+        (tmp_path / name).mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "here" / "a.blend"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    out = tmp_path / "there" / "b.blend"
+    assert headless("generate", "lawn", "--size", "64", "--images", "img", "--asset", "--save", out)[0] == 0
+    bpy.ops.wm.open_mainfile(filepath=str(out))
+    assert len(arrays(worn(bpy.data.objects["Cube"]))) == 6
+    assert (out.parent / "blender_assets.cats.txt").is_file() and len(list((tmp_path / "here").iterdir())) == 1
+
+
 def test_settings_are_saved_with_the_scene(cube, tmp_path):
     bpy.context.scene.tessera.material, bpy.context.scene.tessera.seed = "lawn", 42
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
@@ -177,7 +216,7 @@ def test_the_line_about_the_device_is_true(scene):
     engine.forget()
     while not engine.device():
         time.sleep(0.05)
-    assert engine.device().startswith("Runs on the CPU: ")  # there is no GPU where the tests run, and it says why
+    assert engine.device().startswith("Runs on the CPU: ")  # the zip that is tested has no CUDA, and says so
 
 
 def test_everything_has_a_tooltip(scene):

@@ -69,6 +69,38 @@ def test_the_panel_can_be_set_to_what_a_material_remembers(cube):
     assert found == ("red_brick", 5, "CUSTOM", 128, 64, "lawn") and settings.amount == pytest.approx(0.25)
 
 
+def test_recalling_switches_a_style_on_or_off(cube):
+    settings = bpy.context.scene.tessera
+    generate(size="256")
+    settings.use_style, settings.style, settings.strength = True, "rust", 0.6
+    bpy.ops.tessera.recall()
+    assert not settings.use_style
+    settings.use_style = True
+    generate(size="256")
+    settings.use_style, settings.style = False, "woven"
+    bpy.ops.tessera.recall()
+    assert settings.use_style and settings.style == "rust" and settings.strength == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("name", ["recall", "regenerate", "vary", "mark_asset"])
+def test_a_baked_material_has_no_recipe_and_says_so(cube, name):
+    generate()
+    bpy.ops.tessera.bake(size=64)
+    assert "does not remember a recipe" in refused(getattr(bpy.ops.tessera, name))
+    assert worn().asset_data is None
+
+
+def test_a_recipe_of_a_stranger_reads_nothing_outside_the_files_folder(cube, tmp_path):
+    generate(size="256")
+    memory = json.loads(worn()["tessera"])
+    for number, change in enumerate(
+        ({"steps": [{"do": "stylize", "style": "/etc/hostname"}]}, {"steps": [{"do": "blend", "other": "../x"}]})
+    ):
+        worn()["tessera"] = json.dumps(memory | {"recipe": memory["recipe"] | change})
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / f"{number}.blend"))
+        assert "press Recall Settings" in refused(bpy.ops.tessera.regenerate)
+
+
 @pytest.mark.parametrize("engine", ["plain", "gltf", "unreal", "unity", "godot"])
 def test_the_maps_are_exported_for_an_engine(cube, core, tmp_path, engine):
     generate()
@@ -127,6 +159,23 @@ def test_baking_leaves_everything_else_as_it_was(cube):
     assert grown == {"materials": 1, "images": 4, "node_groups": 0, "textures": 0, "objects": 0, "meshes": 0}
     assert bpy.context.scene.render.engine == engine and {node.name for node in made.node_tree.nodes} == tree
     assert bpy.context.selected_objects == [cube] and made.name in bpy.data.materials
+
+
+def test_baking_does_not_follow_the_scenes_own_settings(cube):
+    generate(size="128")
+    bake = bpy.context.scene.render.bake
+    bake.normal_space, bake.use_selected_to_active, bake.target = "OBJECT", True, "VERTEX_COLORS"
+    bpy.ops.tessera.bake(size=64)
+    assert arrays(worn())["normal"][..., 2].mean() > 0.8  # tangent space looks up
+
+
+def test_baking_one_of_two_that_share_a_mesh_dresses_one(cube):
+    generate()
+    twin = cube.copy()
+    bpy.context.collection.objects.link(twin)
+    former = worn(twin)
+    bpy.ops.tessera.bake(size=64)
+    assert worn(cube).name == "Cube baked" and worn(twin) == former
 
 
 def test_an_object_without_a_uv_map_cannot_be_baked_onto(cube):
