@@ -200,7 +200,7 @@ class TesseraSettings(bpy.types.PropertyGroup):
         subtype="FACTOR",
     )
     motion: EnumProperty(name="Motion", description="How the texture moves", items=_motions)
-    coat: StringProperty(name="Coat", description="What grows over the material", default="mossy_soil")
+    coat: StringProperty(name="Coat", description="What grows over the material", default="rusty_metal")
     coat_gallery: EnumProperty(
         name="Coat", description="Pick what grows by its picture", items=_coats, **_chosen("coat")
     )

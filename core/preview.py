@@ -19,6 +19,7 @@ MAX_RELIEF = 0.06  # of the ball's radius: more would need true ray tracing
 
 _LAMP = np.array([-0.5, 0.5, 0.707], np.float32)  # direction to the lamp of a flat picture
 _HALFWAY = np.array([-0.271, 0.271, 0.924], np.float32)  # between it and the eye above
+_BROAD = 0.45  # roughness below which a flat picture's reflections get no sharper
 
 Indices = NDArray[np.int64]  # (N,)
 
@@ -226,9 +227,10 @@ def lit(maps: Maps, side: int) -> Array:
     rough = maps["roughness"][place] if "roughness" in maps else np.float32(0.5)
     metal = maps["metallic"][place] if "metallic" in maps else np.float32(0)
     diffuse = np.maximum(facing @ _LAMP, 0)[..., None]
-    shine = np.maximum(facing @ _HALFWAY, 0)[..., None] ** (2 / np.maximum(rough, 0.15) ** 3)
-    light = colour * (0.25 + 0.9 * diffuse) * (1 - 0.6 * metal) + (0.06 + metal * colour) * shine * (1 - rough) * 2
-    return encode(tone_map(light.transpose(2, 0, 1)).transpose(1, 2, 0)).clip(0, 1)
+    # A broad lamp, so that slight slopes show: rings on water, say.
+    shine = np.maximum(facing @ _HALFWAY, 0)[..., None] ** (2 / np.maximum(rough, _BROAD) ** 3) * (1 - rough)
+    light = colour * (0.3 + diffuse) * (1 - 0.6 * metal) + (0.3 + metal * colour) * shine
+    return encode(light.clip(0, 1))
 
 
 def tiled(maps: Maps, side: int, repeats: float = 2.0) -> Array:
