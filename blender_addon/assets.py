@@ -10,7 +10,7 @@ import bpy
 from . import engine, gallery, materials
 from .core import images
 from .core.card import OTHER
-from .core.errors import OutputError
+from .core.errors import InputError, OutputError
 from .core.maps import Array, Maps
 from .core.pipeline import Progress
 
@@ -32,30 +32,45 @@ def picture(maps: Maps) -> Generator[Progress, None, Array]:
 def mark(material: bpy.types.Material, ball: Array) -> str:
     """Make a material an asset and return its category, whose catalog is for the caller to write.
 
-    `InputError`, before anything is changed, when the material does not remember how it was made.
+    `InputError`, before anything is changed, when it cannot be; see `category_of`.
     """
-    recipe = materials.memory_of(material).recipe
-    known = engine.library().materials()
-    category = known[recipe.material].category if recipe.material in known else OTHER
+    category = category_of(material)
     material.asset_mark()
     gallery.fill(material.preview_ensure(), ball)
-    data = material.asset_data
-    data.catalog_id = catalog_id(category)
-    data.description = "Seamless material made by Tessera"
-    for tag in ("Tessera", "seamless", category, recipe.material, recipe.morph):
-        if tag:
-            data.tags.new(tag, skip_if_exists=True)
+    material.asset_data.catalog_id = catalog_id(category)
+    material.asset_data.description = "Seamless material made by Tessera"
+    _tag(material, category)
     return category
+
+
+def _tag(material: bpy.types.Material, category: str) -> None:
+    """Give an asset our tags, in place of those of what the material was before."""
+    tags, known = material.asset_data.tags, engine.library().materials()
+    for tag in list(tags):
+        if tag.name in known or tag.name in gallery.categories():
+            tags.remove(tag)
+    recipe = materials.memory_of(material).recipe
+    for name in ("Tessera", "seamless", category, recipe.material, recipe.morph):
+        if name:
+            tags.new(name, skip_if_exists=True)
 
 
 def mark_in_file(material: bpy.types.Material, ball: Array) -> str:
     """Make a material an asset of this file, and return a sentence that says where it stands."""
-    category = mark(material, ball)
+    category = category_of(material)
     where = f"'{material.name}' is an asset in the catalog {catalog(category)}"
-    if not bpy.data.filepath:
-        return f"{where}; save the file to see the catalog"
-    write_catalogs(Path(bpy.data.filepath).parent, [category])
-    return where
+    if bpy.data.filepath:
+        write_catalogs(Path(bpy.data.filepath).parent, [category])
+    mark(material, ball)
+    return where if bpy.data.filepath else f"{where}; save the file to see the catalog"
+
+
+def category_of(material: bpy.types.Material) -> str:
+    """What a material is called under; `InputError` when it is of another file, or not made here."""
+    if not material.is_editable:
+        raise InputError(f"'{material.name}' is linked from another file; make it local first.")
+    recipe, known = materials.memory_of(material).recipe, engine.library().materials()
+    return known[recipe.material].category if recipe.material in known else OTHER
 
 
 def catalog(category: str) -> str:

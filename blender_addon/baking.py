@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bpy
 
-from . import materials, pixels
+from . import materials, pixels, targets
 from .core import images
 from .core.errors import InputError
 from .core.images import Picture
@@ -39,6 +39,8 @@ def bake(context: bpy.types.Context, obj: bpy.types.Object | None, size: int, fo
     """
     if obj is None:
         raise InputError("Select the object whose material is to be baked: it must be the active one.")
+    if not hasattr(context.scene, "cycles"):
+        raise InputError("Baking is done by Cycles, which is switched off; switch it on in the preferences (Add-ons).")
     _check(obj)
     if folder is not None:
         images.check_folder(folder)
@@ -46,11 +48,14 @@ def bake(context: bpy.types.Context, obj: bpy.types.Object | None, size: int, fo
     contents = _contents(baked, bpy.path.clean_name(obj.name), folder)
     made = {name: pixels.create(f"{obj.name}_{name}", name, content) for name, content in contents.items()}
     material = materials.create(f"{obj.name} baked")
-    materials.dress(material, made, Look(True, (1.0, 1.0, 1.0), "NORMAL", 0.0))
+    look = Look(True, (1.0, 1.0, 1.0), "NORMAL", 0.0, obj.data.uv_layers.active.name)  # the map that was baked onto
+    materials.dress(material, made, look)
     for slot in obj.material_slots:
+        former = slot.material
         if obj.data.users > 1:
             slot.link = "OBJECT"  # other objects share the mesh, but not what was baked for this one
         slot.material = material
+        targets.keep(former)
     return f"Baked {', '.join(made)} of '{obj.name}', {size} x {size}"
 
 
@@ -63,8 +68,20 @@ def _check(obj: bpy.types.Object) -> None:
         raise InputError(f"'{obj.name}' wears no material; generate a texture first.")
     if not obj.is_editable or not obj.data.is_editable:
         raise InputError(f"'{obj.name}' is linked from another file; make it local first.")
-    if obj.hide_render or obj.hide_get():
+    for slot in obj.material_slots:
+        if slot.material and not _is_plain(slot.material):
+            raise InputError(f"'{slot.material.name}' is not one Principled BSDF, whose inputs could be baked.")
+    if obj.hide_render or not obj.visible_get():
         raise InputError(f"'{obj.name}' is hidden, and hidden objects cannot be baked; show it first.")
+
+
+def _is_plain(material: bpy.types.Material) -> bool:
+    """Whether what a material shows is a Principled BSDF, or a material without nodes."""
+    if material.node_tree is None:
+        return True
+    output = material.node_tree.get_output_node("ALL")
+    links = output.inputs["Surface"].links if output else ()
+    return bool(links) and links[0].from_node.bl_idname == "ShaderNodeBsdfPrincipled"
 
 
 def _images(context: bpy.types.Context, obj: bpy.types.Object, size: int) -> dict[str, Array]:
@@ -126,7 +143,7 @@ def _prepared(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[lis
     former = [slot.material for slot in obj.material_slots]
     selected, active, engine = list(context.selected_objects), layer.objects.active, scene.render.engine
     samples = scene.cycles.samples
-    copies = {material: material.copy() for material in former if material}
+    copies = {material: _copy(material) for material in former if material}
     try:
         scene.render.engine, scene.cycles.samples = "CYCLES", _SAMPLES
         for slot in obj.material_slots:
@@ -145,6 +162,17 @@ def _prepared(context: bpy.types.Context, obj: bpy.types.Object) -> Iterator[lis
             other.select_set(other in selected)
         layer.objects.active = active
         scene.cycles.samples, scene.render.engine = samples, engine
+
+
+def _copy(material: bpy.types.Material) -> bpy.types.Material:
+    """A copy with nodes, of a material with or without."""
+    copy = material.copy()
+    if copy.node_tree is None:
+        materials.use_nodes(copy)
+        inputs = materials.principled(copy.node_tree).inputs
+        inputs["Base Color"].default_value = material.diffuse_color
+        inputs["Roughness"].default_value, inputs["Metallic"].default_value = material.roughness, material.metallic
+    return copy
 
 
 def _empty(copies: dict[bpy.types.Material | None, bpy.types.Material]) -> bpy.types.Material:

@@ -25,6 +25,8 @@ def export(material: bpy.types.Material, folder: Path, engine: str, normal: str 
     if engine not in packing.ENGINES:
         raise InputError(f"'{engine}' is not known; choose from {', '.join(packing.ENGINES)}.")
     maps = materials.maps_of(material)
+    if not packing.takes(engine, maps):
+        raise InputError(f"This material has none of the maps that {packing.ENGINES[engine].label} takes.")
     images.check_folder(folder)
     return _write(maps, folder, engine, bpy.path.clean_name(material.name), normal)
 

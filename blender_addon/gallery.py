@@ -10,7 +10,7 @@ import numpy as np
 
 from . import engine, jobs
 from .core import style_pictures, thumbnails
-from .core.errors import TesseraError
+from .core.errors import ModelError, TesseraError
 from .core.library import Model
 from .core.maps import Array
 
@@ -140,7 +140,10 @@ def draw_missing() -> jobs.Steps:
     """Make the thumbnails that are missing, into the user's folder of this extension; touches no `bpy` in between."""
     library = engine.library()
     bpy.utils.extension_path_user(__package__, path=_THUMBNAILS, create=True)
-    targets = [(name, _made(library.find(name), name)) for name in without_picture()]
+    try:
+        targets = [(name, _made(library.find(name), name)) for name in without_picture()]
+    except OSError as error:
+        raise ModelError(f"A model is gone ({error}); press Refresh Materials.") from None
     return thumbnails.draw(targets, library, engine.sessions())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from . import assets, engine, gallery, making, placing, targets, wear
+from . import assets, engine, gallery, making, pixels, placing, targets, wear
 from .core import arguments, images, interruptible, recipe
 from .core.arguments import Parser, recipe_of
 from .core.errors import InputError, TesseraError
@@ -134,6 +134,8 @@ def _chosen(text: str) -> list[str]:
         else:
             engine.library().find(word)  # raises, with the nearest names
             found.append(word)
+    if not found:
+        raise InputError("No material is named; give --materials all, or names and categories.")
     return [name for name in dict.fromkeys(found) if name in known]
 
 
@@ -191,6 +193,11 @@ def _save(options: argparse.Namespace, categories: set[str]) -> None:
     except RuntimeError as error:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
         raise InputError(f"'{path}' cannot be saved ({reason}); choose another place.") from None
+    outside = [image for image in bpy.data.images if pixels.is_ours(image) and not image.packed_file]
+    if outside:  # only a saved file knows what lies beside it
+        for image in outside:
+            pixels.make_relative(image)
+        bpy.ops.wm.save_mainfile()
     if categories:
         assets.write_catalogs(path.parent, categories)
     _say(options, f"Saved {path}")

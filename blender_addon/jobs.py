@@ -92,6 +92,7 @@ class _State:
 
     job: Job | None = None
     operator: JobOperator | None = None  # that waits for the job
+    workspace: str = ""  # whose status bar tells of it
     message: str = ""  # the last error, until something goes well
 
 
@@ -237,8 +238,11 @@ def stop() -> None:
 
 
 def _show(context: bpy.types.Context, text: str | None) -> None:
-    if context.workspace is not None:
-        context.workspace.status_text_set(text)
+    """Tell something in the status bar, or take it away where it was told: the workspace may be another one now."""
+    workspace = context.workspace if text else bpy.data.workspaces.get(_State.workspace)
+    if workspace is not None:
+        workspace.status_text_set(text)
+        _State.workspace = workspace.name
 
 
 def redraw(context: bpy.types.Context) -> None:

@@ -21,7 +21,7 @@ class _MaterialOperator(JobOperator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A material of ours is needed."""
-        return super().poll(context) and _has_material(cls, context)
+        return super().poll(context) and _has_recipe(cls, context)
 
     def finish(self, _context: bpy.types.Context, result: Made) -> None:
         """Put the new maps into the material."""
@@ -77,7 +77,7 @@ class TESSERA_OT_recall(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A material of ours is needed."""
-        return _has_material(cls, context)
+        return _has_recipe(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read the recipe into the panel."""
@@ -100,7 +100,7 @@ class TESSERA_OT_mark_asset(JobOperator, bpy.types.Operator):
     def prepare(self, context: bpy.types.Context) -> Steps:
         """Read the maps."""
         material = _material(context)
-        materials.memory_of(material)  # an asset without a recipe has no place in a catalog
+        assets.category_of(material)  # what cannot become an asset is told before the work
         self._name = material.name
         return assets.picture(materials.maps_of(material))
 
@@ -168,6 +168,16 @@ class TESSERA_OT_export(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: list) -> None:
         """Say where they are."""
         self.report({"INFO"}, f"{len(result)} files in {result[0].parent}")
+
+
+def _has_recipe(cls: type, context: bpy.types.Context) -> bool:
+    obj = context.view_layer.objects.active
+    material = obj.active_material if obj else None
+    # One whose images are gone can be made again, and one without a recipe is told of when the button is pressed.
+    if not materials.is_ours(material) and not materials.images_of(material):
+        cls.poll_message_set("Select an object that wears a material of Tessera")
+        return False
+    return True
 
 
 def _has_material(cls: type, context: bpy.types.Context) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -16,7 +17,7 @@ import bpy
 from . import pixels
 from .core.errors import InputError
 from .core.maps import Maps
-from .core.recipe import Recipe, from_dict
+from .core.recipe import Recipe, from_dict, is_inside
 
 KEY = "tessera"  # custom property of a material: what it was made from, as JSON
 _PREFIX = "Tessera "
@@ -34,6 +35,7 @@ class Look:
     mapping: tuple[float, float, float]  # how often the maps repeat in one unit of the coordinates
     relief: str  # "NORMAL": normal map, "BUMP": bump from the height, "DISPLACEMENT": the height moves the surface
     depth: float  # metres between height 0 and height 1
+    uv_map: str = ""  # name of the UV map; "" for the one that renders
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,24 @@ class Memory:
 def create(name: str) -> bpy.types.Material:
     """An empty material with nodes."""
     material = bpy.data.materials.new(name)
-    if bpy.app.version < (5, 0, 0):
-        material.use_nodes = True  # later versions always have them, and warn
+    use_nodes(material)
     return material
 
 
+def use_nodes(material: bpy.types.Material) -> None:
+    """Let a material show its nodes, and have some."""
+    if bpy.app.version < (5, 0, 0) and not material.use_nodes:
+        material.use_nodes = True  # later versions always do, and warn
+
+
+def is_ours(material: bpy.types.Material | None) -> bool:
+    """Whether a material says that it was made here."""
+    return material is not None and isinstance(material.get(KEY), str)
+
+
 def dress(material: bpy.types.Material, images: Mapping[str, bpy.types.Image], look: Look) -> None:
-    """Put images into a material, in place; images it had before are removed unless something else uses them."""
+    """Put images into a material, in place; images of ours that nothing uses then are removed."""
+    use_nodes(material)
     tree = material.node_tree
     former = set(images_of(material).values())
     shader = principled(tree)
@@ -74,7 +87,7 @@ def dress(material: bpy.types.Material, images: Mapping[str, bpy.types.Image], l
     _occlusion(tree, textures.get("ao"), shader)
     _relief(material, textures, look, shader)
     for image in former:
-        if image.users == 0:
+        if image.users == 0 and pixels.is_ours(image):
             bpy.data.images.remove(image)
 
 
@@ -92,7 +105,9 @@ def images_of(material: bpy.types.Material | None) -> dict[str, bpy.types.Image]
     if material is None or material.node_tree is None:
         return {}
     nodes = {name: material.node_tree.nodes.get(_PREFIX + name) for name in _ORDER}
-    return {name: node.image for name, node in nodes.items() if node is not None and node.image is not None}
+    # An artist may have put another kind of node in the place of ours.
+    images = {name: getattr(node, "image", None) for name, node in nodes.items()}
+    return {name: image for name, image in images.items() if image is not None}
 
 
 def maps_of(material: bpy.types.Material) -> Maps:
@@ -102,21 +117,28 @@ def maps_of(material: bpy.types.Material) -> Maps:
 
 
 def remember(material: bpy.types.Material, memory: Memory) -> None:
-    """Write down how a material was made."""
-    material[KEY] = json.dumps({**vars(memory), "recipe": memory.recipe.to_dict()})
+    """Write down how a material was made; paths inside the folder of the file are kept as they are from there."""
+    kept = memory.recipe.moved(relative)
+    material[KEY] = json.dumps({**vars(memory), "recipe": kept.to_dict()})
+
+
+def relative(path: str) -> str:
+    """A path as Blender writes it where it lies in the folder of the file: with // in front; else as it is."""
+    folder = bpy.data.filepath and Path(bpy.data.filepath).parent
+    return bpy.path.relpath(path) if folder and is_inside(path, folder) else path
 
 
 def recall(material: bpy.types.Material | None) -> Memory | None:
     """How a material was made; None when not by Tessera. `InputError` when what it says makes no sense."""
-    if material is None or not isinstance(material.get(KEY), str):
+    if not is_ours(material):
         return None
     try:
         raw = json.loads(material[KEY])
-        recipe = from_dict(raw["recipe"])
+        recipe = from_dict(raw["recipe"]).moved(bpy.path.abspath)
         x, y, z = (float(value) for value in raw["mapping"])
         places = dict(raw["placing"]), dict(raw["coordinates"])
         return Memory(recipe, str(raw["sha256"]), float(raw["relief"]), (x, y, z), str(raw["name"]), *places)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, InputError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, InputError) as error:
         raise InputError(
             f"The recipe in the material '{material.name}' cannot be read ({error}); generate a new material."
         ) from None
@@ -133,7 +155,8 @@ def memory_of(material: bpy.types.Material | None) -> Memory:
 
 def mapping_of(material: bpy.types.Material) -> bpy.types.Node | None:
     """The node that sets the scale."""
-    return material.node_tree.nodes.get(_PREFIX + "mapping") if material.node_tree else None
+    node = material.node_tree.nodes.get(_PREFIX + "mapping") if material.node_tree else None
+    return node if node is not None and node.bl_idname == "ShaderNodeMapping" else None
 
 
 def _nodes_of(name: str) -> list[str]:
@@ -173,9 +196,9 @@ def principled(tree: bpy.types.NodeTree) -> bpy.types.Node:
     """The shader that the output shows, new if there is none."""
     found = [node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled"]
     shown = [node for node in found if node.outputs["BSDF"].is_linked]
-    if shown or found:
-        return (shown or found)[0]
-    node = tree.nodes.new("ShaderNodeBsdfPrincipled")
+    node = (shown or found or [None])[0] or tree.nodes.new("ShaderNodeBsdfPrincipled")
+    if shown:
+        return node
     _link(tree, node.outputs["BSDF"], output(tree, node).inputs["Surface"])
     return node
 
@@ -195,7 +218,10 @@ def _at(shader: bpy.types.Node, column: int, row: float = 0) -> tuple[float, flo
 
 
 def _mapping(tree: bpy.types.NodeTree, look: Look, shader: bpy.types.Node) -> bpy.types.Node:
-    coordinate = _node(tree, "coordinates", "ShaderNodeTexCoord", _at(shader, 5, 1))
+    kind = "ShaderNodeUVMap" if look.uv_map else "ShaderNodeTexCoord"
+    coordinate = _node(tree, "coordinates", kind, _at(shader, 5, 1))
+    if look.uv_map:
+        coordinate.uv_map = look.uv_map
     mapping = _node(tree, "mapping", "ShaderNodeMapping", _at(shader, 4, 1))
     mapping.inputs["Scale"].default_value = look.mapping
     _link(tree, coordinate.outputs["UV" if look.uv else "Generated"], mapping.inputs["Vector"])
@@ -230,7 +256,7 @@ def _occlusion(tree: bpy.types.NodeTree, texture: bpy.types.Node | None, shader:
 
 def _gltf_group() -> bpy.types.NodeTree:
     group = bpy.data.node_groups.get(_GLTF)
-    if group is None:
+    if group is None or group.bl_idname != "ShaderNodeTree" or group.library:
         group = bpy.data.node_groups.new(_GLTF, "ShaderNodeTree")
     if not any(item.name == "Occlusion" for item in group.interface.items_tree):
         group.interface.new_socket("Occlusion", in_out="INPUT", socket_type="NodeSocketFloat")
@@ -254,6 +280,8 @@ def _relief(
         _link(tree, textures["normal"].outputs["Color"], node.inputs["Color"])
         if look.relief == "NORMAL":
             _link(tree, node.outputs["Normal"], facing)
+    if material.displacement_method == "BOTH" and look.relief != "DISPLACEMENT":
+        material.displacement_method = "BUMP"
     if "height" not in textures:
         return
     height = textures["height"].outputs["Color"]

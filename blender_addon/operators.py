@@ -45,6 +45,7 @@ class TESSERA_OT_generate(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: Made) -> None:
         """Dress the objects."""
         self._wearing.finish(result)
+        settings.of(context).seed = min(result.recipe.seed, recipes.LARGEST_SEED)
         self.report({"INFO"}, making.told(result))
 
 
@@ -113,9 +114,8 @@ class TESSERA_OT_take_variation(bpy.types.Operator):
         return JobOperator.poll.__func__(cls, context) and _has_object(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set the seed and click the button."""
-        settings.of(context).seed = self.seed
-        return bpy.ops.tessera.generate("INVOKE_DEFAULT")
+        """Click the button with this seed."""
+        return bpy.ops.tessera.generate("INVOKE_DEFAULT", seed=self.seed)
 
 
 class TESSERA_OT_cancel(bpy.types.Operator):

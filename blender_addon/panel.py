@@ -6,7 +6,7 @@ import textwrap
 
 import bpy
 
-from . import engine, gallery, jobs, materials, settings, variations
+from . import engine, gallery, jobs, materials, recipes, settings, variations
 from .core.errors import InputError
 
 _COLUMNS = 3  # of variations in a row
@@ -62,7 +62,10 @@ class _Variations(_Tab):
         """A grid of pictures, each with the button that takes it."""
         chosen, layout = settings.of(context), self.layout
         layout.operator("tessera.variations", icon="IMGDISPLAY")
-        found = variations.of(chosen.material)
+        try:
+            found = variations.of(recipes.asked(chosen))
+        except InputError:
+            return
         if not found:
             return
         grid = layout.grid_flow(row_major=True, columns=_COLUMNS, even_columns=True, align=True)

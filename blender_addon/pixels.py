@@ -16,8 +16,10 @@ import numpy as np
 from .core.errors import InputError
 from .core.images import Picture
 from .core.maps import CHANNELS, Array, Maps
+from .core.recipe import is_inside
 from .core.srgb import encode as encode_srgb
 
+_OURS = "tessera"  # custom property of images that were made here
 Content = bytes | Path | Picture  # an encoded file, a file on disk, or pixels that only Blender can encode (EXR)
 
 
@@ -30,6 +32,7 @@ def create(label: str, name: str, content: Content) -> bpy.types.Image:
     """A new image called `label` that holds the map `name`, packed or, from a path, linked to the file."""
     if isinstance(content, Path):
         image = bpy.data.images.load(str(content.absolute()))  # else Blender takes it from the .blend file's folder
+        make_relative(image)
         image.name = label
     elif isinstance(content, Picture):
         image = _packed_exr(label, content)
@@ -41,7 +44,20 @@ def create(label: str, name: str, content: Content) -> bpy.types.Image:
         image.filepath_raw = f"//{label}.png"  # the name that unpacking gives
     image.alpha_mode = "NONE"
     image.colorspace_settings.name = colour_space(name)
+    image[_OURS] = True
     return image
+
+
+def is_ours(image: bpy.types.Image) -> bool:
+    """Whether an image was made here, and may be removed when nothing uses it."""
+    return bool(image.get(_OURS))
+
+
+def make_relative(image: bpy.types.Image) -> None:
+    """Let an image be found again after the folder of the .blend file was moved, if it lies in it."""
+    path = bpy.path.abspath(image.filepath)
+    if bpy.data.filepath and path and is_inside(path, Path(bpy.data.filepath).parent):
+        image.filepath = bpy.path.relpath(path)
 
 
 def _packed_exr(label: str, picture: Picture) -> bpy.types.Image:

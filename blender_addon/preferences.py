@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 
 def preferences() -> TesseraPreferences | _Defaults:
@@ -60,6 +60,10 @@ class TesseraPreferences(bpy.types.AddonPreferences):
             ("EXR", "OpenEXR, float", "32-bit floats for every map"),
         ],
     )
+    trust_paths: BoolProperty(
+        name="Read pictures anywhere",
+        description="Let Regenerate and Vary read pictures outside the file's folder; a stranger's file may name any",
+    )
     provider: EnumProperty(
         name="Run on",
         description="What runs the networks",
@@ -104,6 +108,7 @@ class TesseraPreferences(bpy.types.AddonPreferences):
         column.prop(self, "threads")
         column.prop(self, "cuda_folder")
         column.prop(self, "models_folder")
+        column.prop(self, "trust_paths")
 
 
 def register() -> None:

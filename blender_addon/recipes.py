@@ -28,6 +28,10 @@ def asked(settings: TesseraSettings, **changes: object) -> Recipe:
     source |= {key: value for key, value in changes.items() if value is not None}
     if "morph" not in source:
         source.pop("amount", None)
+    if "amount" in source:
+        source["amount"] = _exact(source["amount"])
+    if not settings.maps:
+        raise InputError("No map is chosen; switch at least one on under Maps.")
     export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
     steps = [_style_step(settings)] if settings.use_style else []
     return from_dict({"source": source, "export": export, "steps": steps})
@@ -40,11 +44,16 @@ def _style_step(settings: TesseraSettings) -> dict[str, object]:
     return {
         "do": "stylize",
         "style": bpy.path.abspath(settings.style_path) if own else settings.style,
-        "strength": settings.strength,
+        "strength": _exact(settings.strength),
         "keep_color": settings.keep_color,
-        "scale": settings.style_scale,
+        "scale": _exact(settings.style_scale),
         "relief": settings.style_relief,
     }
+
+
+def _exact(value: float) -> float:
+    """The number that was typed: Blender keeps it in 32 bits, where 0.3 is another than on the command line."""
+    return round(float(value), 6)
 
 
 def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
@@ -72,7 +81,7 @@ def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
     """A remembered recipe with a variation of its result as the last step, in place of a former one."""
     plain = recipe.to_dict()
     former = [step for step in plain.get("steps", []) if step["do"] != "vary"]
-    return from_dict({**plain, "steps": [*former, {"do": "vary", "amount": amount, "seed": seed}]})
+    return from_dict({**plain, "steps": [*former, {"do": "vary", "amount": _exact(amount), "seed": seed}]})
 
 
 def recall(settings: TesseraSettings, memory: Memory) -> None:

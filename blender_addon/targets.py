@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def wearers(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
     able = [o for o in objects if o.type in _WEARERS]
     if not able:
         kind = objects[0].type.lower().replace("_", " ")
-        raise InputError(f"'{objects[0].name}' is a {kind}, which wears no material; select a mesh or a curve.")
+        raise InputError(f"'{objects[0].name}' ({kind}) wears no material; select a mesh or a curve.")
     free = [o for o in able if o.is_editable and (o.data.is_editable or o.material_slots)]
     if not free:
         raise InputError(
@@ -79,8 +80,13 @@ def assign(obj: bpy.types.Object, material: bpy.types.Material) -> None:
     if not obj.data.is_editable:
         slot.link = "OBJECT"  # the mesh belongs to another file, the slot of the object to this one
     slot.material = material
-    if former is not None and former.users == 0 and former.is_editable:
-        former.use_fake_user = True  # Blender would not save a material that nothing uses
+    keep(former)
+
+
+def keep(material: bpy.types.Material | None) -> None:
+    """Let a material that nothing wears any more stay in the file: Blender would not save it."""
+    if material is not None and material.users == 0 and material.is_editable:
+        material.use_fake_user = True
 
 
 def coordinates(obj: bpy.types.Object) -> Coordinates:
@@ -92,21 +98,39 @@ def coordinates(obj: bpy.types.Object) -> Coordinates:
 
 def coordinates_from(raw: Mapping[str, Any]) -> Coordinates:
     """Coordinates from plain data that may come from a stranger's file: what makes no sense is a metre."""
-    sides = [side if isinstance(side, (int, float)) and 1e-3 <= side <= 1e6 else 1.0 for side in raw.get("metres", ())]
-    closed = [side is True for side in raw.get("closed", ())]
+    metres, ends = (raw.get(key) if isinstance(raw.get(key), list) else [] for key in ("metres", "closed"))
+    sides = [side if isinstance(side, (int, float)) and 1e-3 <= side <= 1e6 else 1.0 for side in metres]
+    closed = [side is True for side in ends]
     return Coordinates(raw.get("uv") is not False, tuple((sides + [1.0] * 3)[:3]), tuple((closed + [False] * 2)[:2]))
 
 
 def _by_uv(obj: bpy.types.Object) -> Coordinates | None:
-    """What the active UV map of a mesh measures; None without a usable map."""
-    mesh = obj.data
-    if mesh.uv_layers.active is None or not mesh.polygons:
-        return None
+    """What the UV map that renders of a mesh measures; None without a usable map."""
+    with _readable(obj) as mesh:
+        shown = next((layer for layer in mesh.uv_layers if layer.active_render), None)
+        return _measured(obj, mesh, shown) if shown and mesh.polygons else None
+
+
+@contextmanager
+def _readable(obj: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
+    """The object's mesh; in Edit Mode a copy, since the mesh itself is empty then."""
+    if obj.mode != "EDIT":
+        yield obj.data
+        return
+    obj.update_from_editmode()
+    copy = obj.data.copy()
+    try:
+        yield copy
+    finally:
+        bpy.data.meshes.remove(copy)
+
+
+def _measured(obj: bpy.types.Object, mesh: bpy.types.Mesh, layer: bpy.types.MeshUVLoopLayer) -> Coordinates | None:
     mesh.calc_loop_triangles()
     corners = _read(mesh.loop_triangles, "loops", np.int32, 3)
     vertices = _read(mesh.loop_triangles, "vertices", np.int32, 3)
     places = _read(mesh.vertices, "co", np.float32, 3) @ np.array(obj.matrix_world)[:3, :3].T
-    flat = _read(mesh.uv_layers.active.uv, "vector", np.float32, 2)
+    flat = _read(layer.uv, "vector", np.float32, 2)
     metres = _metres(places[vertices], flat[corners])
     if metres is None:
         return None

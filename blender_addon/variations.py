@@ -39,7 +39,7 @@ def make(recipe: Recipe, library: Library, sessions: Sessions) -> Generator[Prog
 
     A texture of another size is another arrangement, so a picture must be made at the size it stands for.
     """
-    small = replace(recipe, width=min(recipe.width, LARGEST), height=min(recipe.height, LARGEST), maps=("albedo",))
+    small = _small(recipe)
     pipeline.choose(small, library)
     _State.made = []
     return _make(small, library, sessions, _State.made)
@@ -65,9 +65,14 @@ def show() -> None:
             variation.picture = None
 
 
-def of(material: str) -> list[Variation]:
-    """The variations of a material that are there to be shown."""
-    return [v for v in _State.made or () if v.picture is None and v.recipe.material == material]
+def of(recipe: Recipe) -> list[Variation]:
+    """The variations of a recipe that are there to be shown: other seeds of it, and nothing else."""
+    alike = _small(recipe)
+    return [v for v in _State.made or () if v.picture is None and replace(v.recipe, seed=alike.seed) == alike]
+
+
+def _small(recipe: Recipe) -> Recipe:
+    return replace(recipe, width=min(recipe.width, LARGEST), height=min(recipe.height, LARGEST), maps=("albedo",))
 
 
 def clear() -> None:

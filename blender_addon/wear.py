@@ -16,6 +16,7 @@ from .core.recipe import Recipe, is_inside
 from .making import Made, stem
 from .materials import Memory
 from .placing import Placing
+from .preferences import preferences
 from .targets import Coordinates
 
 
@@ -30,7 +31,9 @@ class Wearing:
     folder: Path | None  # for images; None for inside the file
 
     def make(self, recipe: Recipe) -> making.Steps:
-        """Run a recipe to maps that `finish` takes."""
+        """Run a recipe to maps that `finish` takes; `OutputError` at once when the folder cannot be written."""
+        if self.folder is not None:
+            files.check_folder(self.folder)
         return making.make(recipe, engine.library(), engine.sessions(), self.folder)
 
     def finish(self, made: Made) -> bpy.types.Material:
@@ -86,8 +89,9 @@ def again(material: bpy.types.Material) -> tuple[Wearing, Recipe]:
         raise InputError(f"'{material.name}' is linked from another file; make it local first.")
     memory = materials.memory_of(material)
     for path in memory.recipe.paths():
-        if bpy.data.filepath and not is_inside(path, Path(bpy.data.filepath).parent):
-            raise InputError(f"This material reads '{path}'; if that is right, press Recall Settings and generate.")
+        home = bpy.data.filepath and Path(bpy.data.filepath).parent
+        if home and not is_inside(path, home) and not preferences().trust_paths:
+            raise InputError(f"This material reads '{path}'; if you trust it, allow that in Tessera's preferences.")
     where = targets.coordinates_from(memory.coordinates)
     folder = recipes.image_folder(sequence=memory.recipe.animation is not None)
     return Wearing((), material.name, placing.from_dict(memory.placing), where, folder), memory.recipe

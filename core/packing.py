@@ -69,6 +69,12 @@ ENGINES: dict[str, Engine] = {
 }
 
 
+def takes(engine: str, maps: Maps) -> bool:
+    """Whether `pack` makes a file of these maps."""
+    wanted = [(content,) if isinstance(content, str) else content for content in ENGINES[engine].files.values()]
+    return any(_source(channel) in maps for content in wanted for channel in content)
+
+
 def pack(maps: Maps, engine: str, name: str, normal: str | None = None) -> dict[str, Picture]:
     """File name -> picture, for a key of `ENGINES`; `normal` ("gl" or "dx") overrides what the engine expects.
 

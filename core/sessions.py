@@ -123,7 +123,11 @@ class Sessions:
         the device asked for, or ONNX Runtime itself, is missing.
         """
         session = self._open.get(model.path)
-        if session is None or session.stamp != model.path.stat().st_mtime_ns:
+        try:
+            stamp = model.path.stat().st_mtime_ns
+        except OSError:
+            raise ModelError(f"{model.path} is gone; put it back, or refresh the list of materials.") from None
+        if session is None or session.stamp != stamp:
             session = self._start(model.path)
             _check("input", model.path, session._inner.get_inputs(), family.INPUTS)
             _check("output", model.path, session._inner.get_outputs(), family.OUTPUTS)

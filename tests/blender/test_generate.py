@@ -104,6 +104,71 @@ def test_what_the_artist_rewired_and_scaled_stays(cube):
     assert tree.nodes["Tessera mapping"].inputs["Scale"].default_value[0] == pytest.approx(wanted)
 
 
+def test_in_edit_mode_the_material_is_put_on_as_well(cube):
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert generate() == {"FINISHED"}
+    in_edit_mode = tuple(worn().node_tree.nodes["Tessera mapping"].inputs["Scale"].default_value)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.context.scene.tessera.new_material = True
+    generate()
+    assert tuple(worn().node_tree.nodes["Tessera mapping"].inputs["Scale"].default_value) == in_edit_mode
+
+
+def test_the_uv_map_that_renders_is_measured(cube):
+    shown = repeats(cube)
+    other = cube.data.uv_layers.new(name="small")
+    for corner in other.data:
+        corner.uv *= 0.1
+    cube.data.uv_layers.active = other
+    cube.data.uv_layers[0].active_render = True
+    bpy.context.scene.tessera.new_material = True
+    assert repeats(cube) == shown
+
+
+@pytest.mark.parametrize("name", ["albedo", "mapping", "coordinates", "normal map"])
+def test_a_node_of_ours_that_became_another_kind_is_made_anew(cube, name):
+    generate()
+    tree = worn().node_tree
+    tree.nodes.remove(tree.nodes[f"Tessera {name}"])
+    tree.nodes.new("ShaderNodeRGB").name = f"Tessera {name}"
+    assert generate(seed=8) == {"FINISHED"} and set(arrays(worn())) == set(MAPS)
+
+
+def test_a_new_output_shows_the_shader(cube):
+    generate()
+    tree = worn().node_tree
+    tree.nodes.remove(tree.nodes["Material Output"])
+    generate()
+    assert linked(tree.get_output_node("ALL"), "Surface") == "Principled BSDF"
+
+
+def test_a_node_group_of_the_same_name_and_another_kind_is_left_alone(cube):
+    bpy.data.node_groups.new("glTF Material Output", "GeometryNodeTree")
+    assert generate() == {"FINISHED"}
+
+
+@pytest.mark.parametrize("amount", [0.1, 0.3])
+def test_an_amount_is_the_one_that_was_typed(cube, amount):
+    generate(morph="lawn", amount=amount)
+    assert part("materials").recall(worn()).recipe.amount == amount
+
+
+def test_without_a_map_to_make_the_panel_says_so(cube):
+    bpy.context.scene.tessera.maps = set()
+    assert "No map is chosen" in refused(generate)
+
+
+def test_a_model_that_is_gone_is_one_sentence(cube, core, tmp_path):
+    import shutil
+
+    shutil.copy(core.library.BUNDLED / "atlas.onnx", tmp_path)
+    part("preferences").preferences().models_folder = str(tmp_path)
+    generate()
+    part("engine").release()
+    (tmp_path / "atlas.onnx").unlink()
+    assert "is gone" in refused(generate)
+
+
 def test_every_selected_object_wears_the_same_material(cube):
     bpy.ops.mesh.primitive_uv_sphere_add()
     cube.select_set(True)

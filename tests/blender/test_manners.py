@@ -138,7 +138,7 @@ def test_the_panel_shows_the_last_error_until_something_goes_well(cube):
 def test_variations_are_pictures_of_other_seeds(cube):
     bpy.context.scene.tessera.size = "256"
     bpy.ops.tessera.variations()
-    found = part("variations").of("fieldstone")
+    found = part("variations").of(part("recipes").asked(bpy.context.scene.tessera))
     assert [v.recipe.seed for v in found] == [1, 2, 3, 4, 5, 6]
     assert bpy.ops.tessera.take_variation(seed=4) == {"FINISHED"}
     assert bpy.context.scene.tessera.seed == 4 and part("materials").recall(worn()).recipe.seed == 4
@@ -296,6 +296,7 @@ WRONG = {
     ("run", "/nowhere.toml"): "cannot be read",
     ("library",): "--save",
     ("library", "--materials", "lown", "--save", "x.blend"): "did you mean lawn",
+    ("library", "--materials", ",", "--save", "x.blend"): "No material is named",
     ("nonsense",): "invalid choice",
 }
 

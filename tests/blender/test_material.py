@@ -56,9 +56,13 @@ def test_regenerating_brings_missing_images_back(cube, tmp_path):
 def test_a_recipe_of_a_stranger_is_checked(cube):
     generate()
     memory = json.loads(worn()["tessera"])
-    for broken in ("", "[]", "nonsense", json.dumps(memory | {"recipe": {"source": {"material": 3}}})):
+    huge = json.dumps(memory).replace(json.dumps(memory["relief"]), "1" * 400)
+    for broken in ("", "[]", "nonsense", huge, json.dumps(memory | {"recipe": {"source": {"material": 3}}})):
         worn()["tessera"] = broken
         assert "cannot be read" in refused(bpy.ops.tessera.regenerate)
+    for places in (5, None, ["a"], {}):
+        worn()["tessera"] = json.dumps(memory | {"coordinates": {"metres": places, "closed": places}})
+        assert bpy.ops.tessera.regenerate() == {"FINISHED"}
 
 
 def test_the_panel_can_be_set_to_what_a_material_remembers(cube):
@@ -98,7 +102,40 @@ def test_a_recipe_of_a_stranger_reads_nothing_outside_the_files_folder(cube, tmp
     ):
         worn()["tessera"] = json.dumps(memory | {"recipe": memory["recipe"] | change})
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / f"{number}.blend"))
-        assert "press Recall Settings" in refused(bpy.ops.tessera.regenerate)
+        assert "if you trust it" in refused(bpy.ops.tessera.regenerate)
+
+
+def test_a_material_whose_images_were_removed_regenerates(cube):
+    generate()
+    for image in part("materials").images_of(worn()).values():
+        bpy.data.images.remove(image)
+    bpy.ops.tessera.regenerate()
+    assert set(arrays(worn())) == set(MAPS)
+
+
+def test_an_own_picture_in_one_of_our_nodes_is_not_thrown_away(cube):
+    generate()
+    worn().node_tree.nodes["Tessera albedo"].image = bpy.data.images.new("painted", 8, 8)
+    generate(seed=8)
+    assert "painted" in bpy.data.images
+
+
+def test_images_beside_the_file_are_found_after_the_folder_was_moved(cube, tmp_path):
+    wanted = part("preferences").preferences()
+    wanted.storage, wanted.folder = "FOLDER", "//textures"
+    (tmp_path / "project").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project" / "a.blend"))
+    generate()
+    bpy.ops.wm.save_mainfile()
+    (tmp_path / "project").rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "a.blend"))
+    assert set(arrays(worn())) == set(MAPS)
+
+
+def test_a_material_with_nothing_for_an_engine_is_told(cube, tmp_path):
+    bpy.context.scene.tessera.maps = {"height"}
+    generate()
+    assert "none of the maps that glTF takes" in refused(bpy.ops.tessera.export, folder=str(tmp_path), engine="gltf")
 
 
 @pytest.mark.parametrize("engine", ["plain", "gltf", "unreal", "unity", "godot"])
@@ -125,6 +162,23 @@ def test_an_asset_has_preview_tags_and_catalog(cube, tmp_path):
     assert {"Tessera", "red_brick"} <= {tag.name for tag in data.tags}
     assert tuple(worn().preview.image_size) == (256, 256) and np.ptp(np.array(worn().preview.image_pixels_float)) > 0.2
     assert data.catalog_id in (tmp_path / "blender_assets.cats.txt").read_text()
+
+
+def test_an_asset_marked_again_forgets_what_it_was(cube):
+    generate("red_brick")
+    bpy.ops.tessera.mark_asset()
+    worn().asset_data.tags.new("my own")
+    generate("lawn")
+    bpy.ops.tessera.mark_asset()
+    tags = {tag.name for tag in worn().asset_data.tags}
+    assert "lawn" in tags and "my own" in tags and "red_brick" not in tags
+
+
+def test_an_asset_is_not_marked_when_its_catalog_cannot_be_written(cube, tmp_path):
+    generate()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    (tmp_path / "blender_assets.cats.txt").mkdir()
+    assert refused(bpy.ops.tessera.mark_asset) and worn().asset_data is None
 
 
 def test_catalogs_of_others_are_kept(cube, tmp_path):
@@ -159,6 +213,41 @@ def test_baking_leaves_everything_else_as_it_was(cube):
     assert grown == {"materials": 1, "images": 4, "node_groups": 0, "textures": 0, "objects": 0, "meshes": 0}
     assert bpy.context.scene.render.engine == engine and {node.name for node in made.node_tree.nodes} == tree
     assert bpy.context.selected_objects == [cube] and made.name in bpy.data.materials
+
+
+def test_baked_over_materials_stay_in_the_file(cube, tmp_path):
+    generate()
+    former = worn().name
+    bpy.ops.tessera.bake(size=64)
+    reload(tmp_path / "a.blend")
+    assert former in bpy.data.materials and worn().name == "Cube baked"
+
+
+@pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="every material has nodes")
+def test_a_material_without_nodes_is_baked_in_its_colours(cube):
+    plain = bpy.data.materials.new("plain")
+    plain.diffuse_color, plain.roughness = (1, 0, 0, 1), 0.25
+    cube.material_slots[0].material = plain
+    bpy.ops.tessera.bake(size=64)
+    baked, used = arrays(worn()), arrays(worn())["roughness"][..., 0] > 0
+    assert np.allclose(baked["albedo"][used].mean(0), (1, 0, 0), atol=0.01)
+    assert baked["roughness"][used].mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_what_is_not_one_principled_shader_is_not_baked_wrongly(cube):
+    tree = worn(cube).node_tree
+    diffuse = tree.nodes.new("ShaderNodeBsdfDiffuse")
+    tree.links.new(diffuse.outputs["BSDF"], tree.nodes["Material Output"].inputs["Surface"])
+    assert "not one Principled BSDF" in refused(bpy.ops.tessera.bake, size=64)
+
+
+def test_the_baked_material_shows_the_uv_map_it_was_baked_onto(cube):
+    generate()
+    tiling = cube.data.uv_layers[0]
+    bake = cube.data.uv_layers.new(name="bake")
+    cube.data.uv_layers.active, tiling.active_render = bake, True
+    bpy.ops.tessera.bake(size=64)
+    assert worn().node_tree.nodes["Tessera coordinates"].uv_map == "bake"
 
 
 def test_baking_does_not_follow_the_scenes_own_settings(cube):

@@ -87,7 +87,7 @@ def state():
         "material": material.name if material else "",
         "images": sorted(image.name for image in part("materials").images_of(material).values()),
         "seed": bpy.context.scene.tessera.seed,
-        "variations": len(part("variations").of(bpy.context.scene.tessera.material)),
+        "variations": len(part("variations").of(part("recipes").asked(bpy.context.scene.tessera))),
         "message": part("jobs").message(),
     }
 
