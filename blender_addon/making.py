@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .core import images, pipeline
 from .core.errors import OutputError
@@ -51,12 +51,12 @@ def make(recipe: Recipe, library: Library, sessions: Sessions, folder: Path | No
 
 
 def _make(recipe: Recipe, run: pipeline.Run, folder: Path | None) -> Steps:
-    result = yield from _scaled(run, 0.0, 0.9)
+    result = yield from pipeline.part(run, 0.0, 0.9)
     yield Progress("encoding", 0.9)
     pictures = {name: pipeline.picture(name, image, recipe) for name, image in _wanted(result, recipe)}
     if recipe.format == "exr":
         return Made(recipe, result, pictures)
-    encoded = yield from _scaled(_encoded(pictures), 0.9, 1.0)
+    encoded = yield from pipeline.part(_encoded(pictures), 0.9, 1.0)
     if folder is None:
         return Made(recipe, result, encoded)
     files = images.write_all(folder, {}, {f"{stem(recipe)}_{name}.png": data for name, data in encoded.items()})
@@ -86,16 +86,6 @@ def _frames(recipe: Recipe, folder: Path, moments: Moments) -> Steps:
             files = animation.write_frame(moment, recipe, stage, stem(recipe))
             first = first or {name: folder / path.name for name, path in files.items()}
     return Made(recipe, result, first)
-
-
-def _scaled(steps: Generator[Progress, None, Any], low: float, high: float) -> Generator[Progress, None, Any]:
-    """The same steps, as a part of the whole work."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield Progress(progress.stage, low + (high - low) * progress.fraction)
 
 
 def told(made: Made) -> str:

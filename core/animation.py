@@ -67,7 +67,7 @@ def _check_coat(animation: Animation, model: Model, library: Library) -> None:
 def _run(
     recipe: Recipe, animation: Animation, models: tuple[Model, Model], library: Library, sessions: Sessions
 ) -> Moments:
-    result = yield from _part(pipeline.run(recipe, library, sessions), 0.0, 0.1)
+    result = yield from pipeline.part(pipeline.run(recipe, library, sessions), 0.0, 0.1)
     coat, others = yield from _coat(animation, result.maps, library, sessions)
     start = time.perf_counter()
     mover, codec = (sessions.open(m, families.load(m.card.family, m.path.name)) for m in models)
@@ -93,19 +93,8 @@ def _coat(
         return None, ()
     width, height = maps.size
     grown = Recipe(animation.coat, seed=animation.seed, width=width, height=height)
-    result = yield from _part(pipeline.run(grown, library, sessions), 0.1, 0.2)
+    result = yield from pipeline.part(pipeline.run(grown, library, sessions), 0.1, 0.2)
     return result.maps, result.models
-
-
-def _part(run: pipeline.Run, low: float, high: float) -> Generator[Progress, None, Result]:
-    """A run as a part of the whole work."""
-    while True:
-        try:
-            progress = next(run)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        yield Progress(progress.stage, low + (high - low) * progress.fraction)
 
 
 def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:

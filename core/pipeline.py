@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import families, folders, images, steps
 from .errors import InputError
@@ -16,6 +16,8 @@ from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
 from .recipe import Recipe
 from .sessions import Session, Sessions
+
+_Made = TypeVar("_Made")
 
 METRES = 1.0  # real-world width of maps that were read: files do not tell it
 
@@ -107,6 +109,17 @@ def run_and_save(run: Run, recipe: Recipe, folder: Path) -> Generator[Progress, 
     result = yield from run
     yield Progress("writing", 1.0)
     return save(result, recipe, folder)
+
+
+def part(work: Generator[Progress, None, _Made], low: float, high: float) -> Generator[Progress, None, _Made]:
+    """Some work as a part of a whole, whose progress is from `low` to `high` meanwhile."""
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as end:
+            made: _Made = end.value
+            return made
+        yield Progress(progress.stage, low + (high - low) * progress.fraction)
 
 
 def finish(run: Run) -> Result:

@@ -66,3 +66,21 @@ def load(name: str, source: str) -> Family:
             "Update Tessera or use another model."
         )
     return cast(Family, importlib.import_module(f".{name}", __package__))
+
+
+def coder_settings(card: Card) -> tuple[int, int, int, int]:
+    """What the card of an encoder and its decoder says, checked; for the families that have both.
+
+    (pixels in a cell, channels, halo of the encoder in cells, halo of the decoder in cells).
+    """
+    try:
+        fold, channels, encoder, decoder = (
+            int(card.settings[key]) for key in ("fold", "channels", "encoder_halo", "decoder_halo")
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            f"The card of '{card.name}' lacks its 'fold', 'channels' or halo settings; export the model again."
+        ) from None
+    if not (1 <= fold <= 64 and 1 <= channels <= 1024 and 0 <= encoder <= 64 and 0 <= decoder <= 64):
+        raise ModelError(f"The card of '{card.name}' has settings out of range; export the model again.")
+    return fold, channels, encoder, decoder

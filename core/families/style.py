@@ -22,13 +22,13 @@ import numpy as np
 
 from ..card import Card
 from ..emboss import LUMINANCE, emboss
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..maps import Array, Maps
 from ..patches import DEPTH, SIDE, Patches, Sources, finer
 from ..scaling import halved, resized
 from ..torus import Tile, tiles, window
 from ..transport import carry
-from . import Runner, Steps
+from . import Runner, Steps, coder_settings
 
 INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
 OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
@@ -143,7 +143,7 @@ class _Network:
 
     def __init__(self, card: Card, runner: Runner, tile: int) -> None:
         self.card, self.runner, self.tile = card, runner, tile
-        self.fold, self.channels, self.encoder_halo, self.decoder_halo = _read(card)
+        self.fold, self.channels, self.encoder_halo, self.decoder_halo = coder_settings(card)
 
     def encode(self, pixels: Array) -> Array:
         """Features (h, w, C) of a periodic picture (H, W, 3), tile by tile."""
@@ -271,18 +271,3 @@ def _grey_like(style: Array, content: Array) -> Array:
     spread = np.sqrt(float(other.std()) * float(grey.std()))
     matched = (grey - grey.mean()) * (spread / max(float(grey.std()), 1e-6)) + np.round(other.mean(dtype=np.float64), 7)
     return np.repeat(matched[..., None].astype(np.float32), 3, 2)
-
-
-def _read(card: Card) -> tuple[int, int, int, int]:
-    """(pixels in a cell, channels, halo of the encoder in cells, halo of the decoder in cells)."""
-    try:
-        fold, channels, encoder, decoder = (
-            int(card.settings[key]) for key in ("fold", "channels", "encoder_halo", "decoder_halo")
-        )
-    except (KeyError, TypeError, ValueError):
-        raise ModelError(
-            f"The card of '{card.name}' lacks its 'fold', 'channels' or halo settings; export the model again."
-        ) from None
-    if not (1 <= fold <= 64 and 1 <= channels <= 1024 and 0 <= encoder <= 64 and 0 <= decoder <= 64):
-        raise ModelError(f"The card of '{card.name}' has settings out of range; export the model again.")
-    return fold, channels, encoder, decoder
