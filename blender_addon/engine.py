@@ -5,20 +5,25 @@ from __future__ import annotations
 import gc
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
+from . import later
 from .core.errors import InputError, TesseraError
-from .core.library import Library
-from .core.sessions import Advice, Provider, Sessions
 from .preferences import preferences
 
-_ADVICE = Advice(
-    runtime="reinstall the Tessera extension (Preferences > Get Extensions) and restart Blender",
-    windows="disable other extensions that bring a newer ONNX Runtime, which this Blender cannot load, and restart it",
-    cuda_build="the CUDA build of the extension has it",
-    cuda_libraries="name the folder of the CUDA and cuDNN libraries in the preferences, or update the driver",
-)
+if TYPE_CHECKING:
+    from .core.library import Library
+    from .core.sessions import Provider, Sessions
+
+_library, _runtime = map(later.module, (".core.library", ".core.sessions"))
+_ADVICE = {
+    "runtime": "reinstall the Tessera extension (Preferences > Get Extensions) and restart Blender",
+    "windows": "disable extensions that bring a newer ONNX Runtime, which this Blender cannot load, and restart it",
+    "cuda_build": "the CUDA build of the extension has it",
+    "cuda_libraries": "name the folder of the CUDA and cuDNN libraries in the preferences, or update the driver",
+}
 
 
 class _Engine:
@@ -33,7 +38,7 @@ class _Engine:
 def library() -> Library:
     """The models there are: those of the preferences' folder, of `TESSERA_MODELS`, of the user, and the bundled."""
     if _Engine.library is None:
-        _Engine.library = Library(_folders())
+        _Engine.library = _library.Library(_folders())
     return _Engine.library
 
 
@@ -54,7 +59,7 @@ def choose(provider: Provider | None, folder: Path | None) -> None:
     if folder is not None and not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'; give one that holds models (.onnx).")
     forget()
-    _Engine.library = Library([folder, *_folders()]) if folder else None
+    _Engine.library = _library.Library([folder, *_folders()]) if folder else None
     _Engine.sessions = _sessions(provider) if provider else None
 
 
@@ -83,7 +88,8 @@ def release() -> None:
 def _sessions(provider: Provider) -> Sessions:
     wanted = preferences()
     folder = Path(bpy.path.abspath(wanted.cuda_folder)) if wanted.cuda_folder else None
-    return Sessions(provider, wanted.threads or None, advice=_ADVICE, cuda_folder=folder)
+    advice = _runtime.Advice(**_ADVICE)
+    return _runtime.Sessions(provider, wanted.threads or None, advice=advice, cuda_folder=folder)
 
 
 def _probe(asked: Sessions) -> None:

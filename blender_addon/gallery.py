@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 import bpy.utils.previews
 import numpy as np
 
-from . import engine, jobs
-from .core import style_pictures, thumbnails
+from . import engine, jobs, later
 from .core.errors import ModelError, TesseraError
-from .core.library import Model
 from .core.maps import Array
+
+if TYPE_CHECKING:
+    from .core.library import Model
+
+style_pictures, thumbnails = map(later.module, (".core.style_pictures", ".core.thumbnails"))
 
 _THUMBNAILS = "thumbnails"  # folder of the user's for thumbnails that were made here
 ALL = "ALL"  # the category that holds everything

@@ -12,11 +12,11 @@ from typing import Any
 
 import bpy
 
-from . import engine
+from . import engine, later
 from .core.errors import OUT_OF_MEMORY, Cancelled, ResourceError, TesseraError
-from .core.pipeline import Progress
 
-Steps = Generator[Progress, None, Any]
+pipeline = later.module(".core.pipeline")
+Steps = Generator[Any, None, Any]  # yields `core.pipeline.Progress`
 
 INTERVAL = 0.05  # seconds between looks at the thread; also the longest that Esc waits
 PATIENCE = 2.0  # seconds that unregistering waits for a thread that cannot be stopped at once
@@ -29,7 +29,7 @@ class Job:
 
     def __init__(self, title: str, steps: Steps) -> None:
         self.title = title
-        self.progress = Progress("waiting", 0.0)
+        self.progress = pipeline.Progress("waiting", 0.0)
         self.cancelled = False
         self._steps = steps
         self._sessions = engine.sessions()  # the preferences may change while it works

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import assets, baking, exporting, making, materials, recipes, settings, wear
+from . import later, settings
 from .core.errors import InputError
-from .core.recipe import parse_size
 from .jobs import JobOperator, Steps, reported
-from .making import Made
 from .operators import random_seed
+
+if TYPE_CHECKING:
+    from .making import Made
+
+assets, baking, exporting = map(later.module, (".assets", ".baking", ".exporting"))
+making, materials, recipes, wear = map(later.module, (".making", ".materials", ".recipes", ".wear"))
 
 
 class _MaterialOperator(JobOperator):
@@ -42,8 +46,7 @@ class TESSERA_OT_regenerate(_MaterialOperator, bpy.types.Operator):
     def prepare(self, context: bpy.types.Context) -> Steps:
         """Take down which material, and what it remembers."""
         self._wearing, recipe = wear.again(_material(context))
-        width, height = parse_size(self.size) if self.size else (recipe.width, recipe.height)
-        return self._wearing.make(recipes.resized(recipe, width, height))
+        return self._wearing.make(recipes.resized(recipe, self.size))
 
 
 class TESSERA_OT_vary(_MaterialOperator, bpy.types.Operator):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import FloatProperty, IntProperty, StringProperty
 
-from . import engine, gallery, jobs, making, recipes, settings, targets, variations, wear
+from . import engine, gallery, jobs, later, settings, variations
 from .jobs import JobOperator, Steps
-from .making import Made
+
+if TYPE_CHECKING:
+    from .making import Made
+
+making, recipes, targets, wear = map(later.module, (".making", ".recipes", ".targets", ".wear"))
 
 
 class TESSERA_OT_generate(JobOperator, bpy.types.Operator):

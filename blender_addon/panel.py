@@ -6,8 +6,10 @@ import textwrap
 
 import bpy
 
-from . import engine, gallery, jobs, materials, recipes, settings, variations
+from . import engine, gallery, jobs, later, settings, variations
 from .core.errors import InputError
+
+materials, recipes = map(later.module, (".materials", ".recipes"))
 
 _COLUMNS = 3  # of variations in a row
 _LETTER = 6.5  # pixels that a letter of a label takes, on average, at the usual scale of the interface

@@ -9,7 +9,7 @@ import bpy
 from . import placing
 from .core.errors import InputError, OutputError
 from .core.maps import CHANNELS
-from .core.recipe import Recipe, from_dict
+from .core.recipe import Recipe, from_dict, parse_size
 from .core.steps import Stylize
 from .materials import Memory
 from .placing import Placing
@@ -58,22 +58,22 @@ def _exact(value: float) -> float:
 
 def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
     """The recipe with the animation that the panel asks for, at the size of animations."""
-    size = int(settings.animation_size)
     coat = settings.coat if settings.motion == GROWTH else ""
     moving = {"motion": settings.motion, "frames": settings.frames, "fps": 24, "seed": still.seed, "coat": coat}
-    return from_dict({**resized(still, size, size).to_dict(), "animation": moving})
+    return from_dict({**resized(still, settings.animation_size).to_dict(), "animation": moving})
 
 
-def resized(recipe: Recipe, width: int, height: int) -> Recipe:
-    """A remembered recipe at another size, in the format that the preferences name now.
+def resized(recipe: Recipe, size: str) -> Recipe:
+    """A remembered recipe at another size ("" for its own), in the format that the preferences name now.
 
-    Maps that were read have a size of their own: `InputError` for any other.
+    `InputError` for what is no size, and for maps that were read, which have one of their own.
     """
     plain = recipe.to_dict()
-    if not recipe.path:
-        plain["source"] |= {"width": width, "height": height}
-    elif (width, height) != (recipe.width, recipe.height):
+    if size and recipe.path:
         raise InputError("This material was read from files, whose size it has; regenerate it without another size.")
+    if size:
+        width, height = parse_size(size)
+        plain["source"] |= {"width": width, "height": height}
     return from_dict({**plain, "export": {**({"maps": list(recipe.maps)} if recipe.maps else {}), **file_format()}})
 
 

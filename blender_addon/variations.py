@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from . import gallery
-from .core import pipeline
-from .core.library import Library
-from .core.maps import Array
-from .core.pipeline import Progress
-from .core.recipe import Recipe
-from .core.sessions import Sessions
+from . import gallery, later
+
+if TYPE_CHECKING:
+    from .core.library import Library
+    from .core.maps import Array
+    from .core.pipeline import Progress
+    from .core.recipe import Recipe
+    from .core.sessions import Sessions
+
+pipeline, preview = map(later.module, (".core.pipeline", ".core.preview"))
 
 COUNT = 6
 LARGEST = 1024  # pixels on a side: larger textures would take minutes, and their layout is another one anyway
@@ -48,11 +52,9 @@ def make(recipe: Recipe, library: Library, sessions: Sessions) -> Generator[Prog
 def _make(
     recipe: Recipe, library: Library, sessions: Sessions, made: list[Variation]
 ) -> Generator[Progress, None, None]:
-    from .core import preview  # Blender starts faster without it
-
     for number in range(COUNT):
         another = replace(recipe, seed=(recipe.seed + 1 + number) % 2**31)
-        yield Progress(f"seed {another.seed}", number / COUNT)
+        yield pipeline.Progress(f"seed {another.seed}", number / COUNT)
         maps = pipeline.finish(pipeline.run(another, library, sessions)).maps
         made.append(Variation(another, preview.tiled(maps, SIDE, SHOWN)))
 
