@@ -116,11 +116,11 @@ def test_in_edit_mode_the_material_is_put_on_as_well(cube):
 
 def test_the_uv_map_that_renders_is_measured(cube):
     shown = repeats(cube)
-    other = cube.data.uv_layers.new(name="small")
-    for corner in other.data:
+    cube.data.uv_layers.new(name="small")
+    for corner in cube.data.uv_layers["small"].data:
         corner.uv *= 0.1
-    cube.data.uv_layers.active = other
-    cube.data.uv_layers[0].active_render = True
+    cube.data.uv_layers.active = cube.data.uv_layers["small"]
+    cube.data.uv_layers["UVMap"].active_render = True
     bpy.context.scene.tessera.new_material = True
     assert repeats(cube) == shown
 

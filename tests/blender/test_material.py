@@ -243,9 +243,9 @@ def test_what_is_not_one_principled_shader_is_not_baked_wrongly(cube):
 
 def test_the_baked_material_shows_the_uv_map_it_was_baked_onto(cube):
     generate()
-    tiling = cube.data.uv_layers[0]
-    bake = cube.data.uv_layers.new(name="bake")
-    cube.data.uv_layers.active, tiling.active_render = bake, True
+    cube.data.uv_layers.new(name="bake")  # earlier references to layers are no longer valid
+    cube.data.uv_layers["UVMap"].active_render = True
+    cube.data.uv_layers.active = cube.data.uv_layers["bake"]
     bpy.ops.tessera.bake(size=64)
     assert worn().node_tree.nodes["Tessera coordinates"].uv_map == "bake"
 
