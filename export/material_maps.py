@@ -27,10 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.card import Card, SizeRule
-from core.families import material_maps as family
-from core.maps import Maps
+from export import maps_judge, onnx_model, relighting, training, vae
 from export import materials as photos
-from export import onnx_model, relighting, training, vae
 
 FOLD = 4  # pixels a cell of the outer parts covers on each side
 CELL = 8  # pixels a cell of the middle part covers
@@ -150,7 +148,7 @@ def loss_of(made: Tensor, true: Tensor, known: Tensor) -> dict[str, Tensor]:
     cut = 2 * CELL  # the border of a crop saw the zeros around it
     difference = (made - true)[:, :, cut:-cut, cut:-cut] * known
     share = known.mean(0).flatten() + 1e-6
-    colour, normal, data = difference.split([3, 2, 2], 1)
+    colour, normal, data = difference[:, :3], difference[:, 3:5], difference[:, 5:]
     squares = (data**2).mean((0, 2, 3)) / share[5:7]
     return {
         "albedo": 2 * (_length(colour) + _length(F.avg_pool2d(colour, 4))),
@@ -234,3 +232,119 @@ def write_sheet(s: Settings, average: training.Average, shown: Sequence[photos.M
         cells += [planes[..., [5, 6, 6]] for planes in pair]
         rows.append(cells)
     training.save_sheet(path, rows)
+
+
+class Graph(nn.Module):
+    """What is exported: the network, its halo cropped off."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(1, 3, H, W) with halo -> (1, 7, h, w) without."""
+        return self.network(pixels)[:, :, HALO:-HALO, HALO:-HALO]
+
+
+class Unexported:
+    """A graph that PyTorch runs: a `families.Runner`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph.eval()
+
+    @torch.no_grad()
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Input name -> array, to the one output."""
+        return [self.graph(torch.from_numpy(feeds["pixels"])).numpy()]
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """There are no constants to ask for."""
+        raise KeyError(name)
+
+
+def load_average(run: Path) -> Network:
+    """The averaged network of a run (or of the weights that the repository keeps), ready to use."""
+    s = read_run(run)
+    network = Network(s.width, s.deep)
+    weights = training.load_checkpoint(run / "checkpoint.pt")["average"]
+    network.load_state_dict({k: v.float() for k, v in weights.items()})
+    return network.eval()
+
+
+def read_run(run: Path) -> Settings:
+    """The settings that a run was started with."""
+    return Settings(**json.loads((run / "settings.json").read_text(encoding="utf-8")))
+
+
+def card_of(name: str, **facts: Any) -> Card:
+    """The card of such a network; `facts` are what only a finished run knows."""
+    size = SizeRule(multiple=CELL, minimum=16, halo=HALO)
+    return Card(family="material_maps", name=name, maps=MAPS, size=size, licence="CC0-1.0", **facts)
+
+
+def judge(run: Path, data: Path, sheet: Path | None = None) -> dict[str, float]:
+    """Figures of a run on the materials that it never saw, at 512 pixels (see export/maps_judge.py)."""
+    held_out = vae.load_held_out(data, run, 512)
+    names = {m.name for m in held_out}
+    means = maps_judge.means_of([photos.load(f, 64) for f in photos.find_materials(data) if f.name not in names])
+    runner = Unexported(Graph(load_average(run)))
+    return maps_judge.judge(card_of("unexported", data=""), runner, held_out, means, sheet)
+
+
+def sample(height: int, width: int) -> dict[str, Tensor]:
+    """A random picture of `height` x `width` cells within its halo."""
+    random = torch.Generator().manual_seed(height)
+    return {"pixels": torch.rand(1, 3, height * CELL + 2 * HALO, width * CELL + 2 * HALO, generator=random)}
+
+
+def write_model(network: Network, out: Path, **facts: Any) -> None:
+    """Write the ONNX model of a network, proven equal to PyTorch at two sizes; `facts` go into its card."""
+    graph = Graph(network).eval()
+    samples = [sample(5, 9), sample(12, 4)]
+    axes = {"pixels": {2: "H", 3: "W"}, "planes": {2: "h", 3: "w"}}
+    model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples, ["planes"], axes))
+    rounding = max(onnx_model.compare(graph, model, feeds) for feeds in samples)
+    facts["figures"] = {**facts.get("figures", {}), "largest_rounding_difference": rounding}
+    onnx_model.save(model, card_of("material maps", precision="float16", **facts), out)
+
+
+def export(run: Path, data: Path, out: Path) -> None:
+    """Write the ONNX model of a run, with its figures on held-out materials."""
+    s = read_run(run)
+    steps = int(training.load_checkpoint(run / "checkpoint.pt")["step"])
+    settings = {**asdict(s), "data": Path(s.data).name}
+    write_model(
+        load_average(run),
+        out,
+        data="CC0 1.0 photo-based materials of Poly Haven, ambientCG and 3dtextures.me; every seventh kept out",
+        figures=judge(run, data),
+        training={"script": "export/material_maps.py", "settings": settings, "seed": s.seed, "steps": steps},
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training.add_settings(commands.add_parser("train"), Settings, "runs/maps")
+    for name in ("judge", "export"):
+        command = commands.add_parser(name)
+        command.add_argument("--data", type=Path, required=True, help="folder of materials")
+        command.add_argument("--run", type=Path, default=Path("runs/maps"), help="folder of the run")
+        if name == "export":
+            command.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    options = parser.parse_args(arguments)
+    if options.command == "export":
+        export(options.run, options.data, options.out)
+    elif options.command == "judge":
+        print(json.dumps(judge(options.run, options.data, options.run / "held_out.png"), indent=1))
+    else:
+        settings = training.read_settings(options, Settings)
+        if options.dry_run:
+            print(settings)
+        else:
+            train(settings, options.run, options.minutes, options.quiet)
+
+
+if __name__ == "__main__":
+    main()
