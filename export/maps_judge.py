@@ -24,6 +24,7 @@ LIGHTS = (  # fixed, so that figures can be compared: a low sun, a bright sky, a
 )
 # Slopes for each step of luminance: what a Sobel filter's strength, and its sign, are chosen from.
 STRENGTHS = np.concatenate([-np.geomspace(8, 0.1, 14), [0.0], np.geomspace(0.1, 8, 14)])
+SPARSE = 3  # of so many rows and columns, one is enough to fit them
 SHOWN = 256  # pixels of a material on a sheet
 
 Figures = dict[str, float]
@@ -84,7 +85,9 @@ def _normals(
         true = _planes(material)[3:5]
         angles.append(_angle(derived(card, runner, picture, material.seamless)["normal"][..., :2], true))
         steps = sobel(picture, material.seamless)
-        others.append([_angle(_leaning(*(strength * step for step in steps)), true) for strength in STRENGTHS])
+        some = [step[::SPARSE, ::SPARSE] for step in steps]
+        true = np.ascontiguousarray(true[:, ::SPARSE, ::SPARSE])
+        others.append([_angle(_leaning(*(strength * step for step in some)), true) for strength in STRENGTHS])
     if not angles:
         return {}
     table = np.mean(others, 0)

@@ -35,6 +35,7 @@ CELL = 8  # pixels a cell of the middle part covers
 HALO = 112  # pixels around a tile that influence it
 DILATIONS = (1, 2, 4)  # of the blocks of the middle part
 PLANES = 7  # red, green, blue, normal x, normal y, roughness, ao
+DETAIL = 5.0  # how much louder than brightness the steps within a cell begin
 REST = (0.6, 0.95)  # roughness and ao that an untrained network tells
 MAPS = ("albedo", "normal", "height", "roughness", "ao")
 
@@ -47,12 +48,12 @@ class Settings:
     longest: int = 1024  # photos are reduced to this many pixels on their longer side
     width: int = 80  # channels at a quarter of the resolution
     deep: int = 96  # channels at an eighth
-    crop: int = 160  # pixels
+    crop: int = 128  # pixels
     batch: int = 8
     steps: int = 8000
     rate: float = 1e-3  # Adam
-    light: float = 0.6  # chance that a crop whose normals are known is put under a random light
-    strange: float = 0.15  # chance that a crop wears the relief of another material
+    light: float = 0.4  # chance that a crop whose normals are known is put under a random light
+    strange: float = 0.1  # chance that a crop wears the relief of another material
     seed: int = 1
 
 
@@ -75,24 +76,36 @@ class Network(nn.Module):
 
     def __init__(self, width: int, deep: int) -> None:
         super().__init__()
+        self.louder = nn.Conv2d(3 * FOLD**2, 3 * FOLD**2, 1)
         self.enter = nn.Conv2d(3 * FOLD**2, width, 3, padding=1)
         self.before, self.after = Block(width), Block(width)
         self.down = nn.Conv2d(width, deep, 2, 2)
         self.middle = nn.Sequential(*(Block(deep, dilation) for dilation in DILATIONS))
         self.up = nn.ConvTranspose2d(deep, width, 2, 2)
         self.leave = nn.Conv2d(width, 5 * FOLD**2, 3, padding=1)
-        training.silence(self.leave)
+        self.linear = nn.Conv2d(3 * FOLD**2, 5 * FOLD**2, 3, padding=1)
+        self.amplify()
+        training.silence(self.leave, self.linear, *(block.second for block in (self.before, self.after, *self.middle)))
         self.register_buffer("rest", torch.tensor([0.5, 0.5, *REST])[None, :, None, None])
         self.rest: Tensor
+
+    @torch.no_grad()
+    def amplify(self) -> None:
+        """Begin with small steps made loud: relief shows in them, and beside mere brightness nothing was learned."""
+        mean = torch.full((FOLD**2, FOLD**2), 1 / FOLD**2)
+        detail = torch.eye(FOLD**2) - mean
+        self.louder.weight.copy_(torch.block_diag(*[mean + DETAIL * detail] * 3)[:, :, None, None])
+        nn.init.zeros_(self.louder.bias)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) sRGB-encoded in [0, 1] -> (B, 7, H, W), not clipped.
 
         Light is a factor of the linear colour, and so nearly one of the encoded colour too.
         """
-        fine = self.before(F.leaky_relu(self.enter(F.pixel_unshuffle(pixels * 2 - 1, FOLD)), 0.1))
+        cells = self.louder(F.pixel_unshuffle(pixels * 2 - 1, FOLD))
+        fine = self.before(F.leaky_relu(self.enter(cells), 0.1))
         broad = self.middle(F.leaky_relu(self.down(fine), 0.1))
-        made = F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))), FOLD)
+        made = F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))) + self.linear(cells), FOLD)
         return torch.cat([pixels * (1 + made[:, :1]), self.rest + 0.5 * made[:, 1:]], 1)
 
 
@@ -145,7 +158,7 @@ def loss_of(made: Tensor, true: Tensor, known: Tensor) -> dict[str, Tensor]:
     Colour and normals: mean length of the difference, of pixels and of 4-fold means, which give a height its shapes.
     Roughness and AO, often a matter of guessing: squares, whose best guess is the mean.
     """
-    cut = 2 * CELL  # the border of a crop saw the zeros around it
+    cut = CELL  # the border of a crop saw the zeros around it
     difference = (made - true)[:, :, cut:-cut, cut:-cut] * known
     share = known.mean(0).flatten() + 1e-6
     colour, normal, data = difference[:, :3], difference[:, 3:5], difference[:, 5:]
