@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +31,37 @@ SHOWN = 256  # pixels of a material on a sheet
 Figures = dict[str, float]
 
 
+@dataclass(frozen=True)
+class View:
+    """A picture of a material, and the maps derived from it."""
+
+    material: photos.Material
+    picture: Array  # (3, H, W), sRGB-encoded
+    maps: Maps
+
+    @property
+    def true(self) -> Array:
+        """The planes (8, H, W) in [0, 1]."""
+        return _planes(self.material)
+
+
 def judge(
-    card: Card, runner: Runner, held_out: Sequence[photos.Material], means: Figures, sheet: Path | None
+    card: Card, runner: Runner, held_out: Sequence[photos.Material], means: Figures, sheet: Path | None = None
 ) -> Figures:
     """Figures, means over materials that were never trained on; `means` are of the roughness and AO trained on.
 
     `..._sobel` is the best that one strength and sign, fitted to these very materials, can do; `..._flat` no relief.
     """
-    figures: Figures = {}
+    plain = [_view(card, runner, m, _planes(m)[:3]) for m in held_out]
     shaped = [m for m in held_out if m.known[3]]
-    plain = [_planes(m)[:3] for m in shaped]
-    figures |= _normals("normal_angle", card, runner, shaped, plain)
-    relit = [relighting.lit(_planes(m), light) for light in LIGHTS for m in shaped]
-    figures |= _normals("lit_normal_angle", card, runner, shaped * len(LIGHTS), relit)
-    figures |= _albedos(card, runner, shaped * len(LIGHTS), relit)
-    for name in means:
-        figures |= _data(name, card, runner, held_out, means[name])
+    relit = [_view(card, runner, m, relighting.lit(_planes(m), light)) for light in LIGHTS for m in shaped]
+    figures = _normals("normal_angle", [view for view in plain if view.material.known[3]])
+    figures |= _normals("lit_normal_angle", relit)
+    figures |= _albedos(relit)
+    for name, mean in means.items():
+        figures |= _data(name, plain, mean)
     if sheet:
-        write_sheet(card, runner, shaped, relit, sheet)
+        write_sheet(relit[: len(shaped)], sheet)
     return figures
 
 
@@ -62,11 +76,6 @@ def means_of(materials: Sequence[photos.Material]) -> Figures:
     return means
 
 
-def derived(card: Card, runner: Runner, picture: Array, tiles: bool) -> Maps:
-    """The product's maps of a picture (3, H, W)."""
-    return _end(family.derive(card, runner, np.ascontiguousarray(picture.transpose(1, 2, 0)), tiles))
-
-
 def sobel(picture: Array, tiles: bool) -> tuple[Array, Array]:
     """(across, down) by Sobel's filter: luminance of a picture (3, H, W) for each pixel, each (H, W)."""
     grey: Array = np.tensordot(LUMINANCE, picture, 1).astype(np.float32)
@@ -76,67 +85,61 @@ def sobel(picture: Array, tiles: bool) -> tuple[Array, Array]:
     return (rows[:, 2:] - rows[:, :-2]) * np.float32(0.125), (columns[2:] - columns[:-2]) * np.float32(0.125)
 
 
-def _normals(
-    name: str, card: Card, runner: Runner, materials: Sequence[photos.Material], pictures: Sequence[Array]
-) -> Figures:
+def _view(card: Card, runner: Runner, material: photos.Material, picture: Array) -> View:
+    pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    return View(material, picture, _end(family.derive(card, runner, pixels, material.seamless)))
+
+
+def _normals(name: str, views: Sequence[View]) -> Figures:
     """Mean angles in degrees between true normals and those of the network, of Sobel's filter, and of no relief."""
     angles, others = [], []
-    for material, picture in zip(materials, pictures, strict=True):
-        true = _planes(material)[3:5]
-        angles.append(_angle(derived(card, runner, picture, material.seamless)["normal"][..., :2], true))
-        steps = sobel(picture, material.seamless)
-        some = [step[::SPARSE, ::SPARSE] for step in steps]
+    for view in views:
+        true = view.true[3:5]
+        angles.append(_angle(view.maps["normal"][..., :2], true))
+        steps = [step[::SPARSE, ::SPARSE] for step in sobel(view.picture, view.material.seamless)]
         true = np.ascontiguousarray(true[:, ::SPARSE, ::SPARSE])
-        others.append([_angle(_leaning(*(strength * step for step in some)), true) for strength in STRENGTHS])
+        others.append([_angle(_leaning(*(strength * step for step in steps)), true) for strength in STRENGTHS])
     if not angles:
         return {}
     table = np.mean(others, 0)
-    flat = table[len(STRENGTHS) // 2]
     return {
         f"{name}_deg": float(np.mean(angles)),
         f"{name}_sobel_deg": float(table.min()),
-        f"{name}_flat_deg": float(flat),
+        f"{name}_flat_deg": float(table[len(STRENGTHS) // 2]),
     }
 
 
-def _albedos(card: Card, runner: Runner, materials: Sequence[photos.Material], pictures: Sequence[Array]) -> Figures:
+def _albedos(views: Sequence[View]) -> Figures:
     """Root mean squared differences from the true albedo, of the network's and of the lit picture itself."""
-    found, given = [], []
-    for material, picture in zip(materials, pictures, strict=True):
-        true = _planes(material)[:3]
-        albedo = derived(card, runner, picture, material.seamless)["albedo"].transpose(2, 0, 1)
-        found.append(float(((albedo - true) ** 2).mean()))
-        given.append(float(((picture - true) ** 2).mean()))
+    found = [_square(view.maps["albedo"].transpose(2, 0, 1), view.true[:3]) for view in views]
+    given = [_square(view.picture, view.true[:3]) for view in views]
     if not found:
         return {}
     return {"lit_albedo_rmse": float(np.sqrt(np.mean(found))), "lit_albedo_rmse_input": float(np.sqrt(np.mean(given)))}
 
 
-def _data(name: str, card: Card, runner: Runner, materials: Sequence[photos.Material], mean: float) -> Figures:
+def _data(name: str, views: Sequence[View], mean: float) -> Figures:
     """Root mean squared errors of roughness or AO, and of their mean in training."""
     plane = photos.PLANES_OF[name].start
-    found, constant = [], []
-    for material in materials:
-        if material.known[plane]:
-            planes = _planes(material)
-            made = derived(card, runner, planes[:3], material.seamless)[name][..., 0]
-            found.append(float(((made - planes[plane]) ** 2).mean()))
-            constant.append(float(((mean - planes[plane]) ** 2).mean()))
+    views = [view for view in views if view.material.known[plane]]
+    found = [_square(view.maps[name][..., 0], view.true[plane]) for view in views]
+    constant = [_square(mean, view.true[plane]) for view in views]
     if not found:
         return {}
     return {f"{name}_rmse": float(np.sqrt(np.mean(found))), f"{name}_rmse_mean": float(np.sqrt(np.mean(constant)))}
 
 
-def write_sheet(
-    card: Card, runner: Runner, materials: Sequence[photos.Material], pictures: Sequence[Array], path: Path
-) -> None:
+def _square(made: Array | float, true: Array) -> float:
+    return float(((made - true) ** 2).mean())
+
+
+def write_sheet(views: Sequence[View], path: Path) -> None:
     """Lit picture | albedo found, true | normal found, true | height | roughness found, true."""
     rows = []
-    for material, picture in zip(materials, pictures[: len(materials)], strict=True):
-        maps, planes = derived(card, runner, picture, material.seamless), _planes(material)
-        true = planes.transpose(1, 2, 0)
-        bent = relief.encode(relief.integrate(*relief.slopes(planes[3], planes[4])))[0]
-        cells = [picture.transpose(1, 2, 0), maps["albedo"], true[..., :3], maps["normal"], bent, maps["height"]]
+    for view in views:
+        maps, true = view.maps, view.true.transpose(1, 2, 0)
+        bent = relief.encode(relief.integrate(*relief.slopes(true[..., 3], true[..., 4])))[0]
+        cells = [view.picture.transpose(1, 2, 0), maps["albedo"], true[..., :3], maps["normal"], bent, maps["height"]]
         cells += [maps["roughness"], true[..., 5:6]]
         rows.append([_shown(cell) for cell in cells])
     training.save_sheet(path, rows)
