@@ -1,0 +1,109 @@
+"""Material maps: what one picture of a material tells of its relief, roughness, occlusion and colour without light.
+
+The network tells slopes, and the height is the surface that has them (core/relief.py): normal and height agree. It
+does not tell metals from other surfaces.
+
+    pixels float32 (1, 3, H, W), sRGB-encoded, with a halo
+        ->  planes float32 (1, 7, h, w), without: red, green, blue of the albedo, normal x, normal y, roughness, ao
+Sides and halo are multiples of the card's `size.multiple`; the halo is its `size.halo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import relief
+from ..card import Card
+from ..errors import InputError, ModelError
+from ..maps import Array, Maps
+from ..torus import Tile, window
+from ..torus import tiles as cut
+from . import Runner, Steps
+
+INPUTS = {"pixels": 4}
+OUTPUTS = {"planes": 4}
+PLANES = 7
+STRONGEST = 4.0  # times the slopes found: past this, little of a surface is not steep
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the maps are derived."""
+
+    strength: float = 1.0  # the slopes found are multiplied by this
+    delight: float = 1.0  # share of the light and shadow found that is taken out of the albedo
+    tile: int = 1024  # largest side, in pixels, that runs in one piece; smaller ones repeat more of their halo
+
+    def check(self) -> None:
+        """`InputError` that says what is allowed, when a number is out of range."""
+        if not 0 <= self.strength <= STRONGEST:
+            raise InputError(f"A strength of {self.strength:g} cannot be had; choose one from 0 to {STRONGEST:g}.")
+        if not 0 <= self.delight <= 1:
+            raise InputError(f"Light cannot be taken out by {self.delight:g}; choose a share from 0 to 1.")
+
+
+def derive(card: Card, runner: Runner, albedo: Array, tiles: bool, options: Options | None = None) -> Steps:
+    """All maps but metallic from a picture `(H, W, 3)`, sRGB-encoded in [0, 1]; a step of work.
+
+    A picture that `tiles` gives maps that tile. Any other is mirrored at its edges, and its maps have edges too.
+    `InputError` for sizes and options that cannot be had.
+    """
+    options = options or Options()
+    options.check()
+    height, width = albedo.shape[:2]
+    card.size.check(width, height)
+    planes = yield from _planes(card, runner, albedo, tiles, options.tile)
+    across, down = (slope * np.float32(options.strength) for slope in relief.slopes(planes[3], planes[4]))
+    normal, surface, depth = _surface(across, down, tiles)
+    found = np.clip(planes[:3].transpose(1, 2, 0), 0, 1)
+    images = {
+        "albedo": albedo + np.float32(options.delight) * (found - albedo),
+        "normal": normal,
+        "height": surface,
+        "roughness": np.clip(planes[5], 0, 1)[..., None],
+        "ao": np.clip(planes[6], 0, 1)[..., None],
+    }
+    return Maps(images, depth)
+
+
+def _planes(card: Card, runner: Runner, albedo: Array, tiles: bool, tile: int) -> Generator[float, None, Array]:
+    """What the network tells (7, H, W), not clipped."""
+    multiple, halo = card.size.multiple, card.size.halo
+    if halo % multiple:
+        raise ModelError(f"The halo of '{card.name}' is no multiple of its cells; export the model again.")
+    pixels = albedo.transpose(2, 0, 1)[None]
+    start = 0
+    if not tiles:
+        pixels = np.pad(pixels, ((0, 0), (0, 0), (halo, halo), (halo, halo)), mode="symmetric")
+        start = halo
+    height, width = albedo.shape[:2]
+    planes = np.empty((PLANES, height, width), np.float32)
+    pieces = list(cut(height // multiple, width // multiple, max(1, tile // multiple)))
+    for done, piece in enumerate(pieces, 1):
+        rows, columns = piece.rows(multiple), piece.columns(multiple)
+        place = Tile(start + rows.start, start + columns.start, piece.height * multiple, piece.width * multiple)
+        planes[:, rows, columns] = runner.run({"pixels": window(pixels, place, halo)})[0][0]
+        yield 0.9 * done / len(pieces)
+    return planes
+
+
+def _surface(across: Array, down: Array, tiles: bool) -> tuple[Array, Array, float]:
+    """(normal (H, W, 3), height (H, W, 1), relief in pixels) of the surface with these slopes (H, W).
+
+    What does not tile is a quarter of a torus: itself and its mirror images, where slopes across the mirror turn round.
+    """
+    if tiles:
+        return relief.encode(relief.integrate(across, down))
+    height, width = across.shape
+    surface = relief.integrate(_mirrored(across, -1, 1), _mirrored(down, 1, -1))
+    normal, heights, depth = relief.encode(surface)
+    return normal[:height, :width].copy(), heights[:height, :width].copy(), depth
+
+
+def _mirrored(slope: Array, across: int, down: int) -> Array:
+    """A slope (H, W) and its mirror images (2H, 2W), times these signs to the right and below."""
+    wide = np.concatenate([slope, across * slope[:, ::-1]], 1)
+    return np.concatenate([wide, down * wide[::-1]], 0)
