@@ -60,6 +60,11 @@ def _material_recipe(options: argparse.Namespace) -> dict[str, Any]:
     return {"source": _given(source), "export": _export(options), "steps": style_step(options)}
 
 
+def sample_recipe(options: argparse.Namespace, source: dict[str, Any]) -> dict[str, Any]:
+    """The plain recipe of what was drawn as `source`, in the size and the format asked for."""
+    return {"source": {**source, "seed": options.seed, "size": options.size}, "export": _export(options)}
+
+
 def maps_recipe(options: argparse.Namespace, *steps: dict[str, Any]) -> dict[str, Any]:
     """The plain recipe of maps that are read, with further steps."""
     return {"source": {"path": str(options.path)}, "export": _export(options), "steps": list(steps)}

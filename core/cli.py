@@ -1,4 +1,4 @@
-"""The command line: `python -m core list | generate | run | stylize | vary | animate | check`.
+"""The command line: `python -m core list | generate | sample | stylize | vary | animate | run | check`.
 
 Exit status: 0 done, 1 a quality limit is passed, 2 the request cannot be met (one sentence on stderr says why),
 130 interrupted. Only this file prints.
@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _further_commands(commands: Any, parents: list[Parser]) -> None:
     """What is done to maps that one has, and what moves."""
+    sample = commands.add_parser("sample", parents=parents, help="make a material at random, or a morph of two")
+    sample.add_argument("--seed", type=int, default=0, help="decides everything (0)")
+    sample.add_argument("--size", metavar="N|WxH", default="1024", help="pixels (1024)")
+    arguments.export_options(sample)
+    sample.set_defaults(command=_sample)
     stylize = commands.add_parser("stylize", parents=parents, help="draw maps in the manner of a picture")
     vary = commands.add_parser("vary", parents=parents, help="make siblings of maps")
     animate = commands.add_parser("animate", parents=parents, help="make a texture that moves, as numbered files")
@@ -122,6 +127,14 @@ def _described(path: Path, card: Card) -> dict[str, Any]:
         "file": str(path),
         "materials": [{"name": m.name, "category": m.category} for m in card.materials],
     }
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from .library import Library
+    from .recipe import from_dict
+
+    materials = Library(_folders(options)).sampled(options.seed)
+    return _make(from_dict(arguments.sample_recipe(options, materials)), options)
 
 
 def _stylize(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import card as cards
 from . import families
@@ -74,6 +75,25 @@ class Library:
             places = ", ".join(str(folder) for folder in self.folders)
             raise InputError(f"No model of the family '{family}' is installed; put one into one of: {places}.")
         return found[0]
+
+    def sampled(self, seed: int) -> dict[str, Any]:
+        """A material drawn at random or, half of the time, a morph of two: entries of a recipe's source.
+
+        This is the prior over materials that there is: every one that was learned as likely as any other.
+        """
+        import numpy as np
+
+        if not 0 <= seed < 2**32:
+            raise InputError(f"A seed of {seed} cannot be used; give a whole number from 0 to {2**32 - 1}.")
+        if not self.materials():
+            raise InputError(self._missing("Nothing can be drawn", "", ()))
+        random = np.random.default_rng(seed)
+        first = str(random.choice(sorted(self.materials())))
+        partners = [m.name for m in self.find(first).card.materials if m.name != first]
+        if not partners or random.random() < 0.5:
+            return {"material": first}
+        amount = round(float(random.uniform(0.2, 0.8)), 3)
+        return {"material": first, "morph": str(random.choice(sorted(partners))), "amount": amount}
 
     def motions(self) -> dict[str, Model]:
         """Motion -> the first model that makes it."""

@@ -58,6 +58,15 @@ def test_generate_takes_a_style_and_a_picture_of_ones_own(stones, tmp_path):
     assert difference(first, second)["albedo"] == 0 and difference(first, folders.read_folder(stones))["albedo"] > 0.02
 
 
+def test_a_sample_is_decided_by_its_seed(tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        run("sample", "--seed", seed, "--size", "64", "--out", tmp_path / name)
+    first, again, other = ({path.name for path in (tmp_path / name).glob("*.png")} for name in "abc")
+    assert first == again != other
+    drawn = [tuple(Library().sampled(seed).items()) for seed in range(40)]
+    assert len(set(drawn)) > 30 and 8 < sum(len(source) == 3 for source in drawn) < 32
+
+
 def test_siblings_differ_and_tile(stones, tmp_path):
     run("vary", stones, "--amount", "1", "--count", "2", "--out", tmp_path / "a")
     first, second = (folders.read_folder(tmp_path / "a" / name) for name in ("001", "002"))
@@ -110,6 +119,7 @@ WRONG = {
     ("stylize", "stones", "--style", "woodcut", "--strength", "2"): "'strength' must be",
     ("vary", "stones", "--amount", "-1"): "'amount' must be",
     ("vary", "stones", "--count", "0"): "--count",
+    ("sample", "--seed", "-1"): "whole number from 0",
     ("animate", "fieldstone", "--motion", "dance"): "no motion 'dance'",
     ("animate", "fieldstone", "--motion", "flow", "--frames", "1"): "'frames' must be",
     ("animate", "feldstone", "--motion", "flow"): "did you mean fieldstone",
