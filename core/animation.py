@@ -109,7 +109,7 @@ def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, 
         assert recipe.animation is not None
         images.write_animation(stage / "preview.webp", pictures, recipe.animation.fps)
         manifest = _manifest(result, recipe, sorted(path.name for path in stage.iterdir()))
-        (stage / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        images.write_all(stage, {}, {"manifest.json": json.dumps(manifest, indent=1) + "\n"})
     return Saved(result, [folder / name for name in manifest["files"]], [])
 
 

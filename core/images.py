@@ -130,7 +130,7 @@ def staged(folder: Path) -> Iterator[Path]:
     check_folder(folder)
     stage = _hidden(folder / "frames", "new")
     try:
-        stage.mkdir()
+        check_folder(stage)
         yield stage
         _unstage(stage, folder)
     finally:
@@ -152,10 +152,16 @@ def check_animation() -> None:
 
 
 def write_animation(path: Path, pictures: Sequence[NDArray[np.uint8]], fps: int) -> None:
-    """Write an animated WebP that repeats for ever, of pictures `(H, W, 3)`, sRGB-encoded."""
+    """Write an animated WebP that repeats for ever, of pictures `(H, W, 3)`, sRGB-encoded.
+
+    `OutputError` when it cannot be written.
+    """
     first, *others = (_pillow().fromarray(picture) for picture in pictures)
     milliseconds = round(1000 / fps)
-    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=80, method=2)
+    try:
+        first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=80, method=2)
+    except OSError as error:
+        raise OutputError(f"Cannot write '{path.name}' ({_reason(error)}); free some space.") from error
 
 
 def _pillow() -> ModuleType:

@@ -219,6 +219,7 @@ def _mixed(layers: Floats, first: Indices, second: Indices, part: Floats) -> Flo
 
 def lit(maps: Maps, side: int) -> Array:
     """The maps once, flat, under a lamp to the upper left: `(side, side, 3)`, sRGB-encoded. Quick, for sequences."""
+    maps = _at_most(maps, side)
     width, height = maps.size
     rows, columns = ((np.arange(side) * length // side) for length in (height, width))
     place = np.ix_(rows, columns)

@@ -113,6 +113,17 @@ def test_an_animation_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
+def test_a_disk_that_fills_up_under_an_animation_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    words = ("animate", "fieldstone", "--motion", "flow", "--frames", "2", "--size", "64", "--out", tmp_path / "a")
+    run(*words, status=2)
+    errors = capsys.readouterr().err
+    assert "No space left" in errors and errors.count("\n") == 1 and not (tmp_path / "a").exists()
+
+
 WRONG = {
     ("stylize", "nothing", "--style", "woodcut"): "no file or folder 'nothing'",
     ("stylize", "stones", "--style", "woodcuts"): "no style 'woodcuts'",
