@@ -28,11 +28,11 @@ Settings = TypeVar("Settings")
 
 
 def device() -> torch.device:
-    """CUDA where there is one, else every CPU core."""
+    """CUDA where there is one, else every CPU core that this process may use."""
     if torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
         return torch.device("cuda")
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return torch.device("cpu")
 
 
