@@ -11,7 +11,7 @@ slopes, not the look of a known material.
 
 Pixels are folded into channels first (space to depth), and a middle part at an eighth of the resolution sees 100 pixels
 around. What it sees decides, for each pixel, how much of a few gradients of the picture are slopes: filters steered by
-the network (Jia et al. 2016, "Dynamic Filter Networks", with a learned basis), which begin as those of Sobel.
+the network (after Jia et al. 2016, "Dynamic Filter Networks", here with a fixed basis), which begin as those of Sobel.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ FOLD = 4  # pixels a cell of the outer parts covers on each side
 CELL = 8  # pixels a cell of the middle part covers
 HALO = 112  # pixels around a tile that influence it
 DILATIONS = (1, 2, 4)  # of the blocks of the middle part
+WARM_UP = 400  # steps in which the rate rises to its full height
 PLANES = 7  # red, green, blue, normal x, normal y, roughness, ao
 DETAIL = 5.0  # how much louder than brightness the steps within a cell begin
 REST = (0.6, 0.95)  # roughness and ao that an untrained network tells
 MAPS = ("albedo", "normal", "height", "roughness", "ao")
-# The gradients that a network begins with: (weights of red, green, blue; width in pixels; share of the slopes).
-GREY, WARM = (0.30, 0.59, 0.11), (1.0, 0.0, -1.0)
-GRADIENTS = ((GREY, 0.5, 0.6), (GREY, 1.2, 0.4), (GREY, 2.0, 0.4), (WARM, 1.0, 0.0))
+# Gradients that are steered: (weights of red, green, blue; width in pixels; share of the slopes to begin with).
+GREY, WARM, FRESH = (0.30, 0.59, 0.11), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25)
+GRADIENTS = ((GREY, 0.5, 0.6), (GREY, 1.0, 0.3), (GREY, 2.0, 0.3), (WARM, 1.0, 0.0), (FRESH, 1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Network(nn.Module):
     def steer(self) -> None:
         """Begin with Sobel's slopes."""
         self.gradients.weight.copy_(gradient_filters())
+        self.gradients.requires_grad_(False)  # learned ones and what steers them drove each other up
         assert self.gains.bias is not None
         self.gains.bias.copy_(torch.tensor([share for _, _, share in GRADIENTS]).repeat_interleave(FOLD**2))
 
@@ -138,7 +140,7 @@ class Network(nn.Module):
 
 
 def gradient_filters() -> Tensor:
-    """The first weights of `Network.gradients`, on folded pixels: derivatives of Gaussians.
+    """The weights of `Network.gradients`, on folded pixels: derivatives of Gaussians.
 
     Of a ramp that rises by 1 for each pixel they give the normal's x and y as it would be encoded: -1 to the right, and
     1 downwards, where green points up.
@@ -283,7 +285,8 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
             made = network(pixels.contiguous(memory_format=torch.channels_last)).float()
         losses = loss_of(made, true, known)
         loss = torch.stack(list(losses.values())).sum()
-        training.step_down(loss, optimiser, s.rate * training.cosine(step, s.steps), largest=1.0)
+        rate = s.rate * training.cosine(step, s.steps, WARM_UP)
+        training.step_down(loss, optimiser, rate, largest=1.0)
         average.update(network)
         for name, value in losses.items():
             now = float(value.detach())
