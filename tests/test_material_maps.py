@@ -61,7 +61,7 @@ def model(tmp_path_factory):
     """A network of random weights, exported as the shipped one is: (card, runner)."""
     torch.manual_seed(1)
     network = trainer.Network(width=12, deep=12)
-    torch.nn.init.normal_(network.leave.weight, std=0.05)  # steps at the borders of cells stay small
+    torch.nn.init.normal_(network.leave.weight, std=0.1)
     path = tmp_path_factory.mktemp("models") / "material_maps.onnx"
     trainer.write_model(network, path, data="none")
     return opened(path)
@@ -97,9 +97,16 @@ def test_the_maps_roll_with_the_picture(model, shift):
     assert difference(found, rolled(derived(model), *shift)) <= 1e-4
 
 
-def test_maps_of_a_picture_that_tiles_tile(model):
-    seams = quality.measure(derived(model)).seam
-    assert all(max(both) <= quality.SEAM_LIMIT for both in seams.values())
+def wrap_over_others(planes, axis):
+    """The step over the edge of (C, H, W), over the largest within: cells of random networks have borders of their own."""
+    steps = np.abs(np.diff(planes, axis=axis, append=planes.take([0], axis))).mean((0, 3 - axis))
+    return steps[-1] / steps[:-1].max()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_maps_of_a_picture_that_tiles_tile(model, name):
+    planes = derived(model)[name].transpose(2, 0, 1)
+    assert max(wrap_over_others(planes, axis) for axis in (1, 2)) <= 1.1
 
 
 def test_a_slope_all_one_way_needs_edges():
@@ -206,9 +213,7 @@ def test_drawn_reliefs_tile_and_are_not_flat(number, monkeypatch):
     monkeypatch.setattr(reliefs, "KINDS", reliefs.KINDS[number : number + 1])
     made = reliefs.build(np.random.default_rng(number), 96)
     planes = np.concatenate([made.planes, made.tint])
-    for axis in (1, 2):
-        steps = np.abs(np.diff(planes, axis=axis, append=planes.take([0], axis))).mean((0, 3 - axis))
-        assert steps[-1] <= 1.3 * steps[:-1].max()
+    assert max(wrap_over_others(planes, axis) for axis in (1, 2)) <= 1.3
     assert made.planes[:2].std() > 0.01 and made.planes.min() >= 0 and made.planes.max() <= 1
 
 
