@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from tiny_networks import opened
 
-from core import quality, relief
+from core import relief
 from core.card import Card, SizeRule
 from core.errors import InputError, ModelError
 from core.families import material_maps
@@ -98,7 +98,7 @@ def test_the_maps_roll_with_the_picture(model, shift):
 
 
 def wrap_over_others(planes, axis):
-    """The step over the edge of (C, H, W), over the largest within: cells of random networks have borders of their own."""
+    """The step over the edge of (C, H, W), over the largest within: cells of random networks have borders, too."""
     steps = np.abs(np.diff(planes, axis=axis, append=planes.take([0], axis))).mean((0, 3 - axis))
     return steps[-1] / steps[:-1].max()
 
