@@ -65,10 +65,7 @@ def read(path: Path | str, longest: int = MAX_SIDE) -> Array:
     damaged, too large or not an image.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder; choose an image file in it.")
-    if not path.is_file():
-        raise ImageError(f"There is no file '{path}'; check the name and the folder.")
+    _check_file(path)
     try:
         pixels = _decode(path, longest)
     except OSError as error:
@@ -76,6 +73,26 @@ def read(path: Path | str, longest: int = MAX_SIDE) -> Array:
     if not np.isfinite(pixels).all():
         raise ImageError(f"'{path.name}' contains values that are not numbers (NaN or infinite); export it again.")
     return pixels
+
+
+def size(path: Path | str) -> tuple[int, int]:
+    """(width, height) of a picture that stands upright; only its head is read. Errors as those of `read`."""
+    path = Path(path)
+    _check_file(path)
+    try:
+        oiio = _openimageio()
+    except ImageError:
+        pixels = read(path)
+        return pixels.shape[1], pixels.shape[0]
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        oiio.geterror()
+        raise ImageError(f"'{path.name}' is not an image that can be read; use PNG, JPEG, EXR, TIFF or WebP.")
+    spec = source.spec()
+    source.close()
+    _check_size(path, spec.width, spec.height, spec.depth)
+    upright = (spec.getattribute("Orientation") or 1) < 5
+    return (spec.width, spec.height) if upright else (spec.height, spec.width)
 
 
 def write(path: Path | str, picture: Picture) -> None:
@@ -197,6 +214,13 @@ def discard_unfinished(folder: Path) -> None:
             unfinished.unlink()
 
 
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ImageError(f"'{path}' is a folder; choose an image file in it.")
+    if not path.is_file():
+        raise ImageError(f"There is no file '{path}'; check the name and the folder.")
+
+
 def _openimageio() -> ModuleType:
     """Import OpenImageIO on first use: it takes a while, and most of core does without."""
     try:
@@ -239,7 +263,7 @@ def _read_by_bands(source: Any, spec: Any, reduction: int) -> Array | None:
     if reduction == 1 or spec.tile_width:
         pixels = source.read_image(0, 0, 0, channels, kind)
         return None if pixels is None else _reduced(pixels.reshape(spec.height, spec.width, -1), reduction)
-    bands = []
+    bands: list[Array] = []
     for top in range(spec.y, spec.y + spec.height, BAND * reduction):
         bottom = min(top + BAND * reduction, spec.y + spec.height)
         band = source.read_scanlines(0, 0, top, bottom, 0, 0, channels, kind)

@@ -76,14 +76,13 @@ def _sampled(picture: Array, y: Corners, x: Corners) -> Array:
     return sampled
 
 
-def fitted(picture: Array, width: int, height: int, tiles: bool = False) -> Array:
-    """The largest middle part (H, W, C) of these proportions, at this size; all of it when the proportions agree."""
+def fitted(picture: Array, width: int, height: int) -> Array:
+    """The largest middle part (H, W, C) of these proportions, at this size."""
     have_high, have_wide = picture.shape[:2]
     scale = min(have_wide / width, have_high / height)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (have_wide - wide) // 2, (have_high - high) // 2
-    whole = tiles and (wide, high) == (have_wide, have_high)
-    return np.ascontiguousarray(scaling.resized(picture[top : top + high, left : left + wide], height, width, whole))
+    return np.ascontiguousarray(scaling.resized(picture[top : top + high, left : left + wide], height, width))
 
 
 def evened(picture: Array, amount: float) -> Array:

@@ -46,7 +46,7 @@ class Straighten(_Plain):
     CHECKS: ClassVar[Mapping[str, Check]] = {"corners": checks.numbers(8, 0, 1)}
 
     def apply(self, maps: Maps, _tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         if set(maps) != {"albedo"}:
             raise InputError("Only a picture can be straightened: the normals of maps would stand askew.")
         return _made(lambda: Maps({"albedo": photo.straightened(maps["albedo"], self.corners)}))
@@ -54,22 +54,23 @@ class Straighten(_Plain):
 
 @dataclass(frozen=True)
 class Fit(_Plain):
-    """Crop the middle to these proportions and bring it to this size."""
+    """Crop the middle to these proportions and bring it to this size; what tiles is not cropped but stretched."""
 
     width: int  # pixels
     height: int  # pixels
 
     CHECKS: ClassVar[Mapping[str, Check]] = {"width": _SIDE, "height": _SIDE}
 
-    def apply(self, maps: Maps, _tools: Tools) -> Steps:
-        """See `steps.apply`."""
-        return _made(lambda: self._fitted(maps))
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """See `Step.apply`."""
+        return _made(lambda: self._fitted(maps, tools))
 
-    def _fitted(self, maps: Maps) -> Maps:
+    def _fitted(self, maps: Maps, tools: Tools) -> Maps:
         if maps.size == (self.width, self.height):
             return maps
-        tiles = _tiles(maps)
-        fitted = {name: photo.fitted(image, self.width, self.height, tiles) for name, image in maps.items()}
+        if tools.tiles(maps):
+            return scaling.fitted(maps, self.width, self.height, tiles=True)
+        fitted = {name: photo.fitted(image, self.width, self.height) for name, image in maps.items()}
         wide = min(maps.size[0], maps.size[1] * self.width / self.height)  # pixels that were kept
         return Maps(fitted, maps.relief * self.width / wide)
 
@@ -83,7 +84,7 @@ class Even(_Plain):
     CHECKS: ClassVar[Mapping[str, Check]] = {"amount": checks.number(0, 1)}
 
     def apply(self, maps: Maps, _tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         return _made(lambda: Maps({**maps, "albedo": photo.evened(_albedo(maps), self.amount)}, maps.relief))
 
 
@@ -113,16 +114,15 @@ class Heal:
             raise InputError(f"There is no mask '{self.mask}'; check the path.")
 
     def families(self) -> tuple[str, ...]:
-        """A network for masks and noise; seams are mended with pieces of the picture itself."""
-        return ("restore",) if self.mask or self.denoise else ()
+        """The network for noise and narrow holes; wide ones and seams are mended with pieces of the picture itself."""
+        return ("restore",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         from . import healing
 
         mask = _mask(self.mask, maps) if self.mask else None
-        network = tools.open("restore") if self.families() else None
-        return healing.heal(maps, network, mask, self.denoise, self.seams, _tiles(maps), self.seed)
+        return healing.heal(*tools.open("restore"), maps, mask, self.denoise, self.seams, self.seed)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Example(_Plain):
     CHECKS: ClassVar[Mapping[str, Check]] = {"width": _SIDE, "height": _SIDE, "seed": _SEED, "like": checks.truth}
 
     def apply(self, maps: Maps, _tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         from . import example
 
         return example.synthesize(maps, self.width, self.height, self.seed, self.like)
@@ -157,14 +157,14 @@ class Derive(_Plain):
         return ("material_maps",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         return self._derived(maps, tools)
 
     def _derived(self, maps: Maps, tools: Tools) -> Steps:
         from .families import material_maps
 
         options = material_maps.Options(self.strength, self.delight)
-        found = yield from material_maps.derive(*tools.open("material_maps"), _albedo(maps), _tiles(maps), options)
+        found = yield from material_maps.derive(*tools.open("material_maps"), _albedo(maps), tools.tiles(maps), options)
         given = {name: image for name, image in maps.items() if name != "albedo"}
         own = {name for name in ("normal", "height") if name in given}
         # A surface that is given wholly or by half stays as it is: two that disagree are worse than one.
@@ -185,22 +185,16 @@ class Upscale(_Plain):
         return ("upscale",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `steps.apply`."""
+        """See `Step.apply`."""
         from .families import upscale
 
-        return upscale.enlarge(*tools.open("upscale"), maps, self.factor, _tiles(maps))
+        return upscale.enlarge(*tools.open("upscale"), maps, self.factor, tools.tiles(maps))
 
 
 def _made(work: Callable[[], Maps]) -> Generator[float, None, Maps]:
     """A step of work that is done at once."""
     yield 0.0
     return work()
-
-
-def _tiles(maps: Maps) -> bool:
-    from . import quality  # Blender starts faster without it
-
-    return quality.tiles(maps)
 
 
 def _albedo(maps: Maps) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,7 +137,7 @@ def finish(run: Run) -> Result:
 def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessions) -> Run:
     watch = _Watch(1 + len(recipe.steps))
     yield Progress("loading", 0.0)
-    tools = Tools(library, sessions)
+    tools = Tools(library, sessions, tiling=bool(recipe.material))
     opened = [tools.session(model) for model in models]
     used = tuple(Used(model, sha256(model.path)) for model in models)
     watch.lap("loading")
@@ -151,6 +151,7 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
     for step in recipe.steps:
         before = maps.size
         maps = yield from watch.staged(steps.kind_of(step), step.apply(maps, tools))
+        tools = replace(tools, tiling=tools.tiling or steps.closes(step))
         if isinstance(step, Example):  # shows more, or less, of the surface at the same scale
             metres = metres[0] * maps.size[0] / before[0], metres[1]
     if recipe.path:

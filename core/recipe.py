@@ -224,9 +224,10 @@ def _step(raw: Any, place: _Place) -> Step:
     made = steps.KINDS[kind]
     values = _table({key: value for key, value in raw.items() if key != "do"}, "steps", made.CHECKS, place)
     try:
-        return made(**values)
+        step: Step = made(**values)
     except TypeError:  # a field without a default
         raise place.error(f"The step '{kind}' needs a '{next(iter(made.CHECKS))}'.", "steps") from None
+    return step
 
 
 def _animation(raw: Any, place: _Place) -> Animation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, cast
 
 from . import checks, folders, style_pictures
 from .checks import Check
@@ -45,7 +45,7 @@ class Stylize:
         return ("style",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `apply`."""
+        """See `Step.apply`."""
         from .families import style
 
         options = style.Options(self.strength, self.keep_color, self.scale, self.relief)
@@ -73,10 +73,10 @@ class Vary:
         return ("vae",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `apply`."""
-        from . import quality, variations
+        """See `Step.apply`."""
+        from . import variations
 
-        return variations.vary(*tools.open("vae"), maps, self.amount, self.seed, quality.tiles(maps))
+        return variations.vary(*tools.open("vae"), maps, self.amount, self.seed, tools.tiles(maps))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Blend:
         return ("vae",)
 
     def apply(self, maps: Maps, tools: Tools) -> Steps:
-        """See `apply`."""
+        """See `Step.apply`."""
         from . import variations
 
         other = folders.read_maps(self.other, maps.size)
@@ -129,9 +129,25 @@ class Animation:
     }
 
 
-Step: TypeAlias = Stylize | Vary | Blend | Straighten | Fit | Even | Heal | Example | Derive | Upscale
+class Step(Protocol):
+    """What all of them can do; each is a frozen dataclass."""
 
-KINDS: dict[str, type[Step]] = {
+    CHECKS: ClassVar[Mapping[str, Check]]  # field -> what it must be
+
+    def moved(self, move: Callable[[str], str]) -> Self:
+        """The step with the paths that it reads changed."""
+
+    def check(self) -> None:
+        """`InputError` when a file is not there."""
+
+    def families(self) -> tuple[str, ...]:
+        """The networks that it needs."""
+
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """Steps of work that return the changed maps; errors as those of the family, and of reading the files named."""
+
+
+KINDS: dict[str, Any] = {
     "stylize": Stylize,
     "vary": Vary,
     "blend": Blend,
@@ -150,6 +166,11 @@ def kind_of(step: Step) -> str:
     return next(name for name, known in KINDS.items() if type(step) is known)
 
 
+def closes(step: Step) -> bool:
+    """Whether what comes of it tiles, by how it is made."""
+    return isinstance(step, (Vary, Example)) or (isinstance(step, Heal) and step.seams)
+
+
 def to_dict(step: Step) -> dict[str, Any]:
     """The step as plain data, with its kind under `do`."""
-    return {"do": kind_of(step), **asdict(step)}
+    return {"do": kind_of(step), **asdict(cast(Any, step))}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from . import families
 from .card import Card
 from .library import Library, Model
+from .maps import Maps
 from .sessions import Session, Sessions
 
 
@@ -16,6 +17,13 @@ class Tools:
 
     library: Library
     sessions: Sessions
+    tiling: bool = False  # the maps were made to tile, whatever a measure says of them
+
+    def tiles(self, maps: Maps) -> bool:
+        """Whether the maps tile, as far as is known or measured."""
+        from . import quality  # Blender starts faster without it
+
+        return self.tiling or quality.tiles(maps)
 
     def open(self, family: str) -> tuple[Card, Session]:
         """The first model of a family, ready to run; `InputError` when there is none."""
