@@ -42,6 +42,7 @@ WARM_UP = 400  # steps in which the rate rises to its full height
 PLANES = 7  # red, green, blue, normal x, normal y, roughness, ao
 DETAIL = 5.0  # how much louder than brightness the steps within a cell begin
 REST = (0.6, 0.95)  # roughness and ao that an untrained network tells
+USUAL, FLAT = 0.15, 0.03  # root mean square of encoded normals whose loss is as it is, and that of hardly any relief
 MAPS = ("albedo", "normal", "height", "roughness", "ao")
 # Gradients that are steered: (weights of red, green, blue; width in pixels; share of the slopes to begin with).
 GREY, WARM, FRESH = (0.30, 0.59, 0.11), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25)
@@ -230,12 +231,14 @@ def loss_of(made: Tensor, true: Tensor, known: Tensor) -> dict[str, Tensor]:
 
     Squares throughout: the mean length of the difference has its best guess at flat ground wherever a slope's sign is
     open, and a thousand steps with it taught nothing. Means of 4x4 pixels have their own say, as heights are made of
-    them.
+    them. Steep crops count no more than in proportion to their slopes, as angles do.
     """
     cut = CELL  # the border of a crop saw the zeros around it
     difference = (made - true)[:, :, cut:-cut, cut:-cut] * known
-    squares = (difference**2).mean((0, 2, 3)) + (F.avg_pool2d(difference, FOLD) ** 2).mean((0, 2, 3))
-    squares = squares / (known.mean(0).flatten() + 1e-6)
+    each = (difference**2).mean((2, 3)) + (F.avg_pool2d(difference, FOLD) ** 2).mean((2, 3))
+    steep = (true[:, 3:5] - 0.5).square().mean((1, 2, 3)).sqrt()[:, None]
+    each = torch.cat([each[:, :3], each[:, 3:5] * USUAL / (steep + FLAT), each[:, 5:]], 1)
+    squares = each.mean(0) / (known.mean(0).flatten() + 1e-6)
     return {
         "albedo": 20 * squares[:3].sum(),
         "normal": 10 * squares[3:5].sum(),
