@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core import relief
 from core.card import Card, SizeRule
 from export import maps_judge, onnx_model, reliefs, relighting, training, vae
 from export import materials as photos
@@ -42,6 +43,7 @@ WARM_UP = 400  # steps in which the rate rises to its full height
 PLANES = 7  # red, green, blue, normal x, normal y, roughness, ao
 DETAIL = 5.0  # how much louder than brightness the steps within a cell begin
 REST = (0.6, 0.95)  # roughness and ao that an untrained network tells
+LEAST, TOLD = 0.15, 128  # how often a material is shown that tells nothing; pixels of the shorter side to find out
 USUAL, FLAT = 0.15, 0.03  # root mean square of encoded normals whose loss is as it is, and that of hardly any relief
 MAPS = ("albedo", "normal", "height", "roughness", "ao")
 # Gradients that are steered: (weights of red, green, blue; width in pixels; share of the slopes to begin with).
@@ -171,6 +173,8 @@ class Pictures:
         self.any = [scale for scale in scales if scale]
         self.useful = [kept for kept in ([m for m in scale if m.known[3:7].any()] for scale in scales) if kept]
         self.shaped = [kept for kept in ([m for m in scale if m.known[3]] for scale in scales) if kept]
+        told = {m.name: LEAST + explained(m) for m in materials}
+        self.shares = {id(scale): _shares([told[m.name] for m in scale]) for scale in self.useful}
         if not self.shaped:
             raise ValueError(f"No material with normals is as large as a crop of {s.crop} pixels; give larger photos.")
         self.s = s
@@ -221,9 +225,36 @@ class Pictures:
 
     def _crop(self, scales: list[list[photos.Material]]) -> tuple[relighting.Floats, NDArray[np.bool_]]:
         scale = scales[self.random.integers(len(scales))]
-        material = scale[self.random.integers(len(scale))]
+        material = scale[self.random.choice(len(scale), p=self.shares.get(id(scale)))]
         pixels = photos.random_crop(material, self.s.crop, self.random).astype(np.float32) / np.float32(255)
         return relighting.turned(pixels, self.random), material.known.copy()
+
+
+def explained(material: photos.Material) -> float:
+    """Which share of the variance of its slopes the best linear filter of its colours explains, 0 to 1.
+
+    The normals of many materials have little to do with what their photos show: they teach no more than to tell
+    nothing, and are shown less often.
+    """
+    if not material.known[3]:
+        return 0.0
+    while min(material.pixels.shape[1:]) > 2 * TOLD:
+        material = material.halved()
+    picture = material.pixels[:3].astype(np.float32) / 255
+    slopes = np.concatenate([s.ravel() for s in relief.slopes(*(material.pixels[3:5].astype(np.float32) / 255))])
+    columns = []
+    for colour in (GREY, WARM):
+        grey: relighting.Floats = np.tensordot(np.array(colour, np.float32), picture, 1).astype(np.float32)
+        for width in (0.5, 1, 2, 4, 8, 16):
+            down, across = np.gradient(relighting.blurred(grey, width))
+            columns.append(np.concatenate([across.ravel(), down.ravel()]))
+    filters = np.stack(columns, 1)
+    left = slopes - filters @ np.linalg.lstsq(filters, slopes, rcond=None)[0]
+    return float(np.clip(1 - left.var() / max(float(slopes.var()), 1e-6), 0, 1))
+
+
+def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
+    return np.array(weights, np.float64) / sum(weights)
 
 
 def loss_of(made: Tensor, true: Tensor, known: Tensor) -> dict[str, Tensor]:

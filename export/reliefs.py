@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import relief
+from export.relighting import blurred
 
 Floats = NDArray[np.float32]
 
@@ -40,7 +41,7 @@ def build(random: np.random.Generator, side: int = SIDE) -> Relief:
     height = (shape.height + rough + random.uniform(0, 2) * _smooth(random, side, side / 6)).astype(np.float32)
     normal = relief.encode(height)[0]
     # A place is darker the deeper it lies below what is around it.
-    depth = sum(np.maximum(_blurred(height, reach) - height, 0) / reach for reach in (2.0, 6.0, 16.0))
+    depth = sum(np.maximum(blurred(height, reach) - height, 0) / reach for reach in (2.0, 6.0, 16.0))
     ao = np.exp(-random.uniform(0.5, 1.5) * depth)
     planes = np.stack([normal[..., 0], normal[..., 1], ao]).astype(np.float32)
     return Relief(planes, _tint(shape, height, depth, random))
@@ -53,7 +54,7 @@ def _tint(shape: _Shape, height: Floats, depth: Floats, random: np.random.Genera
     factor = own[shape.piece].transpose(2, 0, 1)
     dirt = np.clip(random.uniform(-0.6, 2.0) * depth, -0.5, 0.8)  # now and then the joints are pale
     colour = random.uniform(0.3, 1.0, (3, 1, 1))
-    worn = random.uniform(0, 0.25) * np.clip(height - _blurred(height, 3.0), -1, 1)  # edges are rubbed pale
+    worn = random.uniform(0, 0.25) * np.clip(height - blurred(height, 3.0), -1, 1)  # edges are rubbed pale
     return np.clip(factor * (1 - dirt * colour) + worn, 0.1, 2).astype(np.float32)
 
 
@@ -199,7 +200,7 @@ def _cells(random: np.random.Generator, side: int, count: int) -> tuple[Floats, 
 
 def _smooth(random: np.random.Generator, side: int, size: float) -> Floats:
     """Noise on the torus whose features are about `size` pixels wide; standard deviation 1."""
-    noise = _blurred(random.standard_normal((side, side)).astype(np.float32), size / 2)
+    noise = blurred(random.standard_normal((side, side)).astype(np.float32), size / 2)
     return noise / max(float(noise.std()), 1e-6)
 
 
@@ -211,13 +212,6 @@ def _stretched(random: np.random.Generator, side: int) -> Floats:
     spectrum *= np.exp(-2 * (np.pi * 1.2 * row) ** 2 - 2 * (np.pi * 30 * column) ** 2)
     noise = np.fft.irfft2(spectrum, s=(side, side))
     return (noise / max(float(noise.std()), 1e-6)).astype(np.float32)
-
-
-def _blurred(field: Floats, width: float) -> Floats:
-    """A Gaussian mean on the torus; `width` is its standard deviation in pixels."""
-    row, column = np.fft.fftfreq(len(field))[:, None], np.fft.rfftfreq(len(field))[None]
-    spectrum = np.fft.rfft2(field) * np.exp(-2 * (np.pi * width) ** 2 * (row**2 + column**2))
-    return np.fft.irfft2(spectrum, s=field.shape).astype(np.float32)
 
 
 def _turned(shape: _Shape, random: np.random.Generator) -> _Shape:

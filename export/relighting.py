@@ -88,3 +88,10 @@ def photographed(picture: Floats, random: np.random.Generator) -> Floats:
         Image.fromarray(pixels.transpose(1, 2, 0)).save(stream, "JPEG", quality=int(random.integers(50, 96)))
         pixels = np.asarray(Image.open(stream)).transpose(2, 0, 1)
     return pixels.astype(np.float32) / np.float32(255)
+
+
+def blurred(field: Floats, width: float) -> Floats:
+    """A Gaussian mean on the torus; `width` is its standard deviation in pixels."""
+    row, column = np.fft.fftfreq(len(field))[:, None], np.fft.rfftfreq(len(field))[None]
+    spectrum = np.fft.rfft2(field) * np.exp(-2 * (np.pi * width) ** 2 * (row**2 + column**2))
+    return np.fft.irfft2(spectrum, s=field.shape).astype(np.float32)
