@@ -92,6 +92,6 @@ def photographed(picture: Floats, random: np.random.Generator) -> Floats:
 
 def blurred(field: Floats, width: float) -> Floats:
     """A Gaussian mean on the torus; `width` is its standard deviation in pixels."""
-    row, column = np.fft.fftfreq(len(field))[:, None], np.fft.rfftfreq(len(field))[None]
+    row, column = np.fft.fftfreq(len(field))[:, None], np.fft.rfftfreq(field.shape[1])[None]
     spectrum = np.fft.rfft2(field) * np.exp(-2 * (np.pi * width) ** 2 * (row**2 + column**2))
     return np.fft.irfft2(spectrum, s=field.shape).astype(np.float32)
