@@ -67,8 +67,9 @@ class Network(nn.Module):
         self.middle = nn.Sequential(*(Block(deep, dilation) for dilation in DILATIONS))
         self.up = nn.ConvTranspose2d(deep, width, 2, 2)
         self.leave = nn.Conv2d(width, 3 * FOLD**2, 3, padding=1)
+        self.linear = nn.Conv2d(PLANES * FOLD**2, 3 * FOLD**2, 3, padding=1)
         self.amplify()
-        training.silence(self.leave, *(block.second for block in (self.before, self.after, *self.middle)))
+        training.silence(self.leave, self.linear, *(block.second for block in (self.before, self.after, *self.middle)))
 
     @torch.no_grad()
     def amplify(self) -> None:
@@ -81,9 +82,10 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor, hole: Tensor, noise: Tensor) -> Tensor:
         """(B, 3, H, W) sRGB-encoded, (B, 1, H, W) 1 in holes, (B, 1, H, W) -> (B, 3, H, W), not clipped."""
         planes = torch.cat([pixels * 2 - 1, hole, noise / damage.NOISIEST], 1)
-        fine = self.before(F.leaky_relu(self.enter(self.louder(F.pixel_unshuffle(planes, FOLD))), 0.1))
+        cells = self.louder(F.pixel_unshuffle(planes, FOLD))
+        fine = self.before(F.leaky_relu(self.enter(cells), 0.1))
         broad = self.middle(F.leaky_relu(self.down(fine), 0.1))
-        return pixels + F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))), FOLD)
+        return pixels + F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))) + self.linear(cells), FOLD)
 
 
 class Pictures:
