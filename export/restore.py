@@ -36,6 +36,7 @@ CELL = 8  # pixels a cell of the middle part covers
 HALO = 112  # pixels around a tile that influence it
 DILATIONS = (1, 2, 4)  # of the blocks of the middle part
 PLANES = 5  # red, green, blue, hole, noise
+BANDS = 4  # of detail that are dampened: of 1, 2, 4 and 8 pixels
 DETAIL = 4.0  # how much louder than brightness the steps within a cell begin
 BORDER = 16  # pixels of a crop that saw the zeros around it: not in the loss
 
@@ -56,7 +57,11 @@ class Settings:
 
 
 class Network(nn.Module):
-    """Filled picture, holes, noise -> picture."""
+    """Filled picture, holes, noise -> picture.
+
+    Besides what it adds to the picture it tells, for each pixel, how much of each band of detail to take away: these
+    bands (`à trous` wavelets) are not cut into cells.
+    """
 
     def __init__(self, width: int, deep: int) -> None:
         super().__init__()
@@ -66,8 +71,11 @@ class Network(nn.Module):
         self.down = nn.Conv2d(width, deep, 2, 2)
         self.middle = nn.Sequential(*(Block(deep, dilation) for dilation in DILATIONS))
         self.up = nn.ConvTranspose2d(deep, width, 2, 2)
-        self.leave = nn.Conv2d(width, 3 * FOLD**2, 3, padding=1)
-        self.linear = nn.Conv2d(PLANES * FOLD**2, 3 * FOLD**2, 3, padding=1)
+        self.leave = nn.Conv2d(width, (3 + BANDS) * FOLD**2, 3, padding=1)
+        self.linear = nn.Conv2d(PLANES * FOLD**2, (3 + BANDS) * FOLD**2, 3, padding=1)
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", torch.outer(line, line).expand(3, 1, 3, 3).clone())
+        self.kernel: Tensor
         self.amplify()
         training.silence(self.leave, self.linear, *(block.second for block in (self.before, self.after, *self.middle)))
 
@@ -85,7 +93,13 @@ class Network(nn.Module):
         cells = self.louder(F.pixel_unshuffle(planes, FOLD))
         fine = self.before(F.leaky_relu(self.enter(cells), 0.1))
         broad = self.middle(F.leaky_relu(self.down(fine), 0.1))
-        return pixels + F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))) + self.linear(cells), FOLD)
+        made = F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))) + self.linear(cells), FOLD)
+        healed, finer = pixels + made[:, :3], pixels
+        for band in range(BANDS):
+            coarser = F.conv2d(finer, self.kernel, padding=2**band, dilation=2**band, groups=3)
+            healed = healed - made[:, 3 + band : 4 + band] * (finer - coarser)
+            finer = coarser
+        return healed
 
 
 class Pictures:
