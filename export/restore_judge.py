@@ -68,17 +68,8 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
 
 def laplace(picture: Array, hole: Mask, tiles: bool) -> Array:
     """A picture (H, W, 3) with the heat equation solved in its holes, by conjugate gradients."""
-    height, width = hole.shape
     start = filling.fill(np.ascontiguousarray(picture.transpose(2, 0, 1)), hole, tiles).astype(np.float64)
-    places = np.argwhere(hole)
-    beside = []
-    for step in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        row, column = (places + step).T
-        if tiles:
-            row, column = row % height, column % width
-        else:
-            row, column = np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)
-        beside.append(row * width + column)
+    beside = filling.neighbours(hole, tiles)
     flat = start.reshape(3, -1)
     inside = np.flatnonzero(hole)
 
