@@ -18,6 +18,7 @@ from .scaling import halved
 SIDE = 7  # pixels of the patches that are compared
 DIRECTIONS = 24  # main directions of the patches that they are compared by
 KEYS, QUERIES = 4000, 800  # patches of the photo, and of the healed place, drawn at random
+LIVELY = 0.75  # share of the photo's detail that a place has by chance
 FLOOR = 0.1  # of the size of the patches: nearer than that all are alike
 SCALES = 3  # resolutions at which patches are compared, each half of the last
 DEPTH = 16  # a side over this is how deep the strips are whose tone is evened
@@ -65,14 +66,15 @@ def bands(height: int, width: int, wide: int, across: bool = True, down: bool = 
 def badness(picture: Array, photo: Array, place: Mask) -> float:
     """How much the healed place (H, W) of a periodic picture (H, W, C) stands out from its photo; 0 is not at all.
 
-    The roughest of its lines beyond the limit of core/quality.py, and how much farther its patches are from the photo's
-    patches than these are from each other, at several resolutions.
+    The roughest of its lines beyond the limit of core/quality.py; how much farther its patches are from the photo's
+    patches than these are from each other; and how much of its detail is lost. The last two at several resolutions.
     """
     total = max(0.0, roughness(picture, photo, place) - SEAM_LIMIT)
     for _ in range(SCALES):
         if min(photo.shape[:2]) < 4 * SIDE:
             break
-        total += max(0.0, strangeness(picture, photo, place) - 1) / SCALES
+        strange, dull = strangeness(picture, photo, place) - 1, LIVELY - liveliness(picture, photo, place)
+        total += (max(0.0, strange) + 2 * max(0.0, dull)) / SCALES
         picture, photo = halved(picture), halved(photo)
         place = halved(place[..., None].astype(np.float32))[..., 0] > 0
     return total
@@ -89,6 +91,13 @@ def roughness(picture: Array, photo: Array, place: Mask) -> float:
         if lines.any():
             worst = max(worst, float(steps[lines].max()) / max(float(usual), 1e-4))
     return worst
+
+
+def liveliness(picture: Array, photo: Array, place: Mask) -> float:
+    """Mean step between neighbouring pixels of the place over that of the photo; a blur has little of it."""
+    steps = [np.abs(picture - np.roll(picture, 1, axis))[place].mean() for axis in (0, 1)]
+    usual = [np.abs(np.diff(photo, axis=axis)).mean() for axis in (0, 1)]
+    return float(sum(steps)) / max(float(sum(usual)), 1e-4)
 
 
 def strangeness(picture: Array, photo: Array, place: Mask) -> float:
