@@ -11,6 +11,10 @@ if TYPE_CHECKING:  # at run time only the functions that make recipes import the
     from .recipe import Recipe
 
 
+PARTS = ("even", "seamless", "maps", "upscale")  # of what is done to a photo; any can be left out
+_CORNERS = "x and y, in pixels, of the upper left, upper right, lower right and lower left corner of what to take"
+
+
 class Parser(argparse.ArgumentParser):
     """Tells mistakes in one sentence, and exits with status 2."""
 
@@ -52,6 +56,59 @@ def motion_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, help="after the last the first comes again (48)")
     parser.add_argument("--fps", type=int, help="frames a second, for the preview (24)")
     parser.add_argument("--coat", metavar="MATERIAL|PATH", help="what grows over the maps, for growth")
+
+
+def photo_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of what becomes of a photo."""
+    parser.add_argument("--size", metavar="N|WxH", default="1024", help="pixels (1024)")
+    parser.add_argument("--corners", type=float, nargs=8, metavar="N", help=_CORNERS)
+    parser.add_argument("--without", metavar="A,B,...", default="", help="leave out some of: " + ", ".join(PARTS))
+    parser.add_argument("--seed", type=int, default=0, help="of what is laid anew (0)")
+    heal_options(parser)
+    derive_options(parser)
+
+
+def heal_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of what is mended."""
+    parser.add_argument("--mask", metavar="FILE", help="a picture that is light where something is to be replaced")
+    parser.add_argument("--denoise", type=float, metavar="D", help="take out noise, 0 to 1 (0)")
+
+
+def derive_options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of maps that are told from a picture."""
+    parser.add_argument("--strength", type=float, metavar="S", help="of the relief, 0 to 4 (1)")
+    parser.add_argument("--delight", type=float, metavar="D", help="share of the light taken out, 0 to 1 (1)")
+
+
+def photo_recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The plain recipe that `photo_options` ask for."""
+    from . import images, photo_recipe
+    from .recipe import parse_size
+
+    width, height = parse_size(options.size)
+    corners: list[float] = []
+    if options.corners:
+        sides = images.size(options.path)
+        corners = [number / sides[n % 2] for n, number in enumerate(options.corners)]
+    without = frozenset(word.strip() for word in options.without.split(",") if word.strip())
+    numbers = _given({key: getattr(options, key) for key in ("mask", "denoise", "strength", "delight")})
+    wishes = photo_recipe.Wishes(width, height, corners, seed=options.seed, without=without, **numbers)
+    return maps_recipe(options, *photo_recipe.steps(options.path, wishes))
+
+
+def example_recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The plain recipe of a texture by example."""
+    from . import photo_recipe
+    from .recipe import parse_size
+
+    width, height = parse_size(options.size)
+    steps = photo_recipe.example_steps(options.path, width, height, options.seed, options.like)
+    return maps_recipe(options, *steps)
+
+
+def step(options: argparse.Namespace, kind: str, *names: str) -> dict[str, Any]:
+    """A step with those of these options that were given."""
+    return {"do": kind, **_given({name: getattr(options, name) for name in names})}
 
 
 def _material_recipe(options: argparse.Namespace) -> dict[str, Any]:

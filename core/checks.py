@@ -52,6 +52,21 @@ def number(low: float, high: float) -> Check:
     return check
 
 
+def numbers(count: int, low: float, high: float) -> Check:
+    """So many numbers of a range."""
+    each = number(low, high)
+
+    def check(value: Any) -> tuple[float, ...]:
+        try:
+            if isinstance(value, (list, tuple)) and len(value) == count:
+                return tuple(each(item) for item in value)
+        except ValueError:
+            pass
+        raise ValueError(f"a list of {count} numbers from {low:g} to {high:g}")
+
+    return check
+
+
 def one_of(*choices: Any) -> Check:
     """One of some values."""
 

@@ -1,4 +1,5 @@
-"""The command line: `python -m core list | generate | sample | stylize | vary | animate | run | check`.
+"""The command line: `python -m core list | generate | sample | stylize | vary | animate | photo | maps | heal |
+example | upscale | run | check`.
 
 Exit status: 0 done, 1 a quality limit is passed, 2 the request cannot be met (one sentence on stderr says why),
 130 interrupted. Only this file prints.
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=_run)
     _further_commands(commands, [common, device])
+    _photo_commands(commands, [common, device])
     check = commands.add_parser("check", parents=[common], help="measure the quality of a folder of maps")
     check.add_argument("folder", type=Path, metavar="DIR")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -86,7 +88,7 @@ def _further_commands(commands: Any, parents: list[Parser]) -> None:
         parser.add_argument("path", type=Path, metavar="MAPS", help="a folder of maps, or a picture")
         arguments.export_options(parser)
     arguments.style_options(stylize, needed=True)
-    stylize.set_defaults(command=_stylize)
+    stylize.set_defaults(command=_planned(lambda o: arguments.maps_recipe(o, *arguments.style_step(o))))
     vary.add_argument("--amount", type=float, default=0.5, help="0 gives the maps back, 1 lays all of them anew (0.5)")
     vary.add_argument("--seed", type=int, default=0, help="of the first one (0)")
     vary.add_argument("--count", type=int, default=1, help="seeds, each in a folder of its own if more than one (1)")
@@ -97,6 +99,47 @@ def _further_commands(commands: Any, parents: list[Parser]) -> None:
     for add in (arguments.source_options, arguments.motion_options, arguments.style_options, arguments.export_options):
         add(animate)
     animate.set_defaults(command=_animate)
+
+
+def _photo_commands(commands: Any, parents: list[Parser]) -> None:
+    """What starts from a photo. All of it takes folders of maps too, but for `photo`."""
+    photo = commands.add_parser("photo", parents=parents, help="make a material out of a photo")
+    maps = commands.add_parser("maps", parents=parents, help="tell normal, height, roughness and AO from a picture")
+    heal = commands.add_parser("heal", parents=parents, help="mend places, noise and seams")
+    example = commands.add_parser("example", parents=parents, help="make a texture of any size out of a picture")
+    upscale = commands.add_parser("upscale", parents=parents, help="add pixels and detail")
+    for parser in (photo, maps, heal, example, upscale):
+        parser.add_argument("path", type=Path, metavar="PHOTO", help="a picture, or a folder of maps")
+        arguments.export_options(parser)
+    arguments.photo_options(photo)
+    arguments.derive_options(maps)
+    arguments.heal_options(heal)
+    heal.add_argument("--seams", action="store_true", help="make it tile")
+    heal.add_argument("--seed", type=int, default=0, help="of what is laid anew (0)")
+    example.add_argument("--size", metavar="N|WxH", default="1024", help="pixels (1024)")
+    example.add_argument("--seed", type=int, default=0, help="another one gives another texture (0)")
+    example.add_argument("--like", action="store_true", help="keep the arrangement, change only what must change")
+    upscale.add_argument("--factor", type=int, default=2, help="2 or 4 (2)")
+    photo.set_defaults(command=_planned(arguments.photo_recipe))
+    example.set_defaults(command=_planned(arguments.example_recipe))
+    steps = {maps: ("maps", "strength", "delight"), heal: ("heal", "mask", "denoise", "seams", "seed")}
+    for parser, step in {**steps, upscale: ("upscale", "factor")}.items():
+        parser.set_defaults(command=_planned(partial(_one_step, step=step)))
+
+
+def _one_step(options: argparse.Namespace, step: tuple[str, ...]) -> dict[str, Any]:
+    return arguments.maps_recipe(options, arguments.step(options, *step))
+
+
+def _planned(plan: Callable[[argparse.Namespace], dict[str, Any]]) -> Callable[[argparse.Namespace], int]:
+    """A command that makes what a plain recipe says."""
+
+    def command(options: argparse.Namespace) -> int:
+        from .recipe import from_dict
+
+        return _make(from_dict(plan(options)), options)
+
+    return command
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -135,12 +178,6 @@ def _sample(options: argparse.Namespace) -> int:
 
     materials = Library(_folders(options)).sampled(options.seed)
     return _make(from_dict(arguments.sample_recipe(options, materials)), options)
-
-
-def _stylize(options: argparse.Namespace) -> int:
-    from .recipe import from_dict
-
-    return _make(from_dict(arguments.maps_recipe(options, *arguments.style_step(options))), options)
 
 
 def _vary(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import scaling
 from .errors import ImageError, InputError
-from .images import read
+from .images import MAX_SIDE, read
 from .maps import CHANNELS, Array, Maps, flip_green
 
 # Map -> the last words of a file name that mean it, lower case. `normal_dx` is a normal map with Y down.
@@ -30,6 +30,8 @@ WORDS: dict[str, tuple[str, ...]] = {
 SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".webp", ".jpg", ".jpeg")
 
 MULTIPLE = 8  # pixels: sides that every model takes
+
+PHOTO = 8192  # pixels: more of a photo fill the memory, and no material is made so large
 
 _RESOLUTION = re.compile(r"[_-]\d+k(?:[_-](?:jpg|png|exr))?(?=$|_)")  # `_1K-JPG` of ambientCG, `_1k` of Poly Haven
 
@@ -61,6 +63,16 @@ def read_maps(path: Path | str, size: tuple[int, int] | None = None) -> Maps:
     nearest = tuple(max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in maps.size)
     wanted = size or (nearest[0], nearest[1])
     return maps if maps.size == wanted else scaling.fitted(maps, *wanted, quality.tiles(maps))
+
+
+def read_photo(path: Path | str) -> Maps:
+    """The maps of a folder or a picture as albedo, of any size: a step that brings them to a size comes first.
+
+    A picture of more than `PHOTO` pixels on a side is reduced. Errors as those of `read_maps`.
+    """
+    check(path)
+    path = Path(path)
+    return read_folder(path) if path.is_dir() else Maps({"albedo": _as_channels(path, "albedo", PHOTO)})
 
 
 def read_folder(folder: Path) -> Maps:
@@ -116,9 +128,9 @@ def _choose(folder: Path, items: list[_Found]) -> dict[str, _Found]:
     return found
 
 
-def _as_channels(path: Path, kind: str) -> Array:
+def _as_channels(path: Path, kind: str, longest: int = MAX_SIDE) -> Array:
     """Read a file in the channels of its map: greys stored as colour and the other way about."""
-    image = np.clip(read(path), 0, 1)
+    image = np.clip(read(path, longest), 0, 1)
     wanted = CHANNELS[kind.removesuffix("_dx")]
     if wanted == 1:
         return np.ascontiguousarray(image[..., :1])

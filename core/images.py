@@ -35,6 +35,9 @@ DEPTHS: dict[str, tuple[int, ...]] = {
     ".tiff": (8, 16),
 }
 
+BAND = 64  # rows of a reduced picture that are read together
+_ORIENTATION = 0x0112  # EXIF tag
+
 # numpy's name of a type -> OpenImageIO's, which silently stores floats in another precision for a name it does not know
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "float16": "half", "float32": "float"}
 
@@ -53,24 +56,43 @@ class Picture:
             raise ValueError(f"depth is 8, 16 or 32, not {self.depth}")
 
 
-def read(path: Path | str) -> Array:
+def read(path: Path | str, longest: int = MAX_SIDE) -> Array:
     """Read a PNG, JPEG, EXR, TIFF or WebP file as float32 `(H, W, C)`, C 1 or 3, row 0 at the top.
 
-    Integers are scaled to [0, 1]; floats are taken as stored and may lie outside. Alpha is dropped, a multi-layer EXR
-    gives its first layer. Raises `ImageError` when the file is missing, damaged, too large or not an image.
+    Integers are scaled to [0, 1]; floats are taken as stored and may lie outside. Photos stand upright, as their EXIF
+    says. Alpha is dropped; of layers and frames the first is read. A picture with a side of more than `longest` pixels
+    is reduced by a whole number while it is read (means of squares). Raises `ImageError` when the file is missing,
+    damaged, too large or not an image.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder; choose an image file in it.")
-    if not path.is_file():
-        raise ImageError(f"There is no file '{path}'; check the name and the folder.")
+    _check_file(path)
     try:
-        pixels = _decode(path)
+        pixels = _decode(path, longest)
     except OSError as error:
         raise ImageError(f"'{path}' cannot be opened ({_reason(error)}); check its permissions.") from error
     if not np.isfinite(pixels).all():
         raise ImageError(f"'{path.name}' contains values that are not numbers (NaN or infinite); export it again.")
     return pixels
+
+
+def size(path: Path | str) -> tuple[int, int]:
+    """(width, height) of a picture that stands upright; only its head is read. Errors as those of `read`."""
+    path = Path(path)
+    _check_file(path)
+    try:
+        oiio = _openimageio()
+    except ImageError:
+        pixels = read(path)
+        return pixels.shape[1], pixels.shape[0]
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        oiio.geterror()
+        raise ImageError(f"'{path.name}' is not an image that can be read; use PNG, JPEG, EXR, TIFF or WebP.")
+    spec = source.spec()
+    source.close()
+    _check_size(path, spec.width, spec.height, spec.depth)
+    upright = (spec.getattribute("Orientation") or 1) < 5
+    return (spec.width, spec.height) if upright else (spec.height, spec.width)
 
 
 def write(path: Path | str, picture: Picture) -> None:
@@ -192,6 +214,13 @@ def discard_unfinished(folder: Path) -> None:
             unfinished.unlink()
 
 
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ImageError(f"'{path}' is a folder; choose an image file in it.")
+    if not path.is_file():
+        raise ImageError(f"There is no file '{path}'; check the name and the folder.")
+
+
 def _openimageio() -> ModuleType:
     """Import OpenImageIO on first use: it takes a while, and most of core does without."""
     try:
@@ -201,7 +230,7 @@ def _openimageio() -> ModuleType:
     return OpenImageIO
 
 
-def _decode(path: Path) -> Array:
+def _decode(path: Path, longest: int) -> Array:
     if _is_png(path) and path.stat().st_size > MAX_BYTES:
         raise ImageError(f"'{path.name}' is too large; scale it to at most {MAX_SIDE} a side.")
     if _is_png(path) and not png.is_whole(memoryview(path.read_bytes())):  # else libpng prints on stderr by itself
@@ -209,7 +238,7 @@ def _decode(path: Path) -> Array:
     try:
         oiio = _openimageio()
     except ImageError:
-        return _decode_with_pillow(path)
+        return _decode_with_pillow(path, longest)
     as_stored = oiio.ImageSpec()
     as_stored.attribute("oiio:UnassociatedAlpha", 1)  # else colours are multiplied by the alpha that we drop
     source = oiio.ImageInput.open(str(path), as_stored)
@@ -219,16 +248,59 @@ def _decode(path: Path) -> Array:
     try:
         spec = source.spec()
         _check_size(path, spec.width, spec.height, spec.depth)
-        # Channels that only pad or mask (grey + alpha, RGB + alpha, further layers) are not even read.
-        pixels = source.read_image(0, 0, 0, 3 if spec.nchannels >= 3 else 1, oiio.FLOAT)
+        pixels = _read_by_bands(source, spec, _reduction(spec.width, spec.height, longest))
         if pixels is None or source.has_error:
             raise ImageError(f"'{path.name}' is damaged ({_first_line(source.geterror())}); export it again.")
     finally:
         source.close()
-    return np.ascontiguousarray(pixels, dtype=np.float32).reshape(spec.height, spec.width, -1)
+    return _upright(pixels, spec.getattribute("Orientation") or 1)
 
 
-def _decode_with_pillow(path: Path) -> Array:
+def _read_by_bands(source: Any, spec: Any, reduction: int) -> Array | None:
+    """The pixels of an open file, reduced; None when it is damaged."""
+    # Channels that only pad or mask (grey + alpha, RGB + alpha, further layers) are not even read.
+    kind, channels = "float", 3 if spec.nchannels >= 3 else 1
+    if reduction == 1 or spec.tile_width:
+        pixels = source.read_image(0, 0, 0, channels, kind)
+        return None if pixels is None else _reduced(pixels.reshape(spec.height, spec.width, -1), reduction)
+    bands: list[Array] = []
+    for top in range(spec.y, spec.y + spec.height, BAND * reduction):
+        bottom = min(top + BAND * reduction, spec.y + spec.height)
+        band = source.read_scanlines(0, 0, top, bottom, 0, 0, channels, kind)
+        if band is None:
+            return None
+        if bottom - top >= reduction or not bands:
+            bands.append(_reduced(band.reshape(bottom - top, spec.width, -1), reduction))
+    return np.concatenate(bands)
+
+
+def _reduction(width: int, height: int, longest: int) -> int:
+    """By how much a picture is reduced so that no side is longer."""
+    return -(-max(width, height) // longest)
+
+
+def _reduced(pixels: Array, reduction: int) -> Array:
+    """Means of squares (H, W, C); lines that do not fill one are left out."""
+    if reduction == 1:
+        return np.ascontiguousarray(pixels, np.float32)
+    height, width = (max(1, side // reduction) for side in pixels.shape[:2])
+    cut = pixels[: height * reduction, : width * reduction]
+    blocks = cut.reshape(height, cut.shape[0] // height, width, cut.shape[1] // width, -1)
+    return np.ascontiguousarray(blocks.mean((1, 3), dtype=np.float32))
+
+
+def _upright(pixels: Array, orientation: int) -> Array:
+    """Turned and mirrored as the EXIF tag Orientation (1 to 8) asks for."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_with_pillow(path: Path, longest: int) -> Array:
     """For a Blender that was built without OpenImageIO's Python module; colours of 16 bits are read as 8."""
     try:
         from PIL import Image, UnidentifiedImageError
@@ -241,12 +313,15 @@ def _decode_with_pillow(path: Path) -> Array:
             deep = image.mode.startswith("I")
             grey = deep or image.mode in ("1", "L", "LA", "F")
             pixels = np.asarray(image if deep or image.mode == "F" else image.convert("L" if grey else "RGB"))
+            orientation = image.getexif().get(_ORIENTATION, 1)
     except UnidentifiedImageError:
         raise ImageError(f"'{path.name}' is not an image that can be read here; use PNG, JPEG, TIFF or WebP.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"'{path.name}' is damaged ({_first_line(str(error))}); export it again.") from None
     scale = 65535 if deep else 1 if pixels.dtype.kind == "f" else 255
-    return np.ascontiguousarray(pixels, np.float32).reshape(*pixels.shape[:2], -1) * np.float32(1 / scale)
+    planes = pixels.reshape(*pixels.shape[:2], -1)
+    upright = _upright(_reduced(planes, _reduction(planes.shape[1], planes.shape[0], longest)), orientation)
+    return upright * np.float32(1 / scale)
 
 
 def _check_size(path: Path, width: int, height: int, depth: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +14,10 @@ from .errors import InputError
 from .library import Library, Model
 from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
+from .photo_steps import Example
 from .recipe import Recipe
 from .sessions import Session, Sessions
+from .tools import Tools
 
 _Made = TypeVar("_Made")
 
@@ -69,7 +71,7 @@ def choose(recipe: Recipe, library: Library) -> list[Model]:
         folders.check(recipe.path)
     for step in recipe.steps:
         step.check()
-    return source + [steps.model_of(step, library) for step in recipe.steps]
+    return source + [library.of_family(family) for step in recipe.steps for family in step.families()]
 
 
 def _maker(recipe: Recipe, library: Library) -> Model:
@@ -135,18 +137,25 @@ def finish(run: Run) -> Result:
 def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessions) -> Run:
     watch = _Watch(1 + len(recipe.steps))
     yield Progress("loading", 0.0)
-    opened = [sessions.open(model, families.load(model.card.family, model.path.name)) for model in models]
+    tools = Tools(library, sessions, tiling=bool(recipe.material))
+    opened = [tools.session(model) for model in models]
     used = tuple(Used(model, sha256(model.path)) for model in models)
     watch.lap("loading")
     if recipe.material:
         maps = yield from watch.staged("making", _generated(recipe, models[0], opened[0]))
         metres = _metres(recipe, models[0])
     else:
-        maps = folders.read_maps(recipe.path)
-        metres = METRES, METRES * maps.size[1] / maps.size[0]
+        maps = folders.read_photo(recipe.path) if recipe.is_photo else folders.read_maps(recipe.path)
         watch.lap("reading")
+        metres = METRES, METRES
     for step in recipe.steps:
-        maps = yield from watch.staged(steps.kind_of(step), steps.apply(step, maps, library, sessions))
+        before = maps.size
+        maps = yield from watch.staged(steps.kind_of(step), step.apply(maps, tools))
+        tools = replace(tools, tiling=tools.tiling or steps.closes(step))
+        if isinstance(step, Example):  # shows more, or less, of the surface at the same scale
+            metres = metres[0] * maps.size[0] / before[0], metres[1]
+    if recipe.path:
+        metres = metres[0], metres[0] * maps.size[1] / maps.size[0]
     last = opened[-1] if opened else None
     provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
     return Result(maps, used, metres, provider, why, watch.seconds)

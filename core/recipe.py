@@ -15,6 +15,7 @@ from . import checks, steps
 from .card import LARGEST
 from .checks import Check
 from .errors import InputError, RecipeError
+from .photo_steps import Even, Fit, Straighten
 from .steps import Animation, Step
 
 _LONGEST = 1 << 20  # bytes of a recipe file
@@ -46,6 +47,11 @@ class Recipe:
         if self.path:
             return re.sub(r"[^A-Za-z0-9-]+", "_", Path(self.path).stem).strip("_") or "maps"
         return f"{self.material}-{self.morph}" if self.morph else self.material
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether the path is of a picture that is cropped, straightened or evened out first."""
+        return bool(self.path and self.steps) and isinstance(self.steps[0], (Straighten, Fit, Even))
 
     def moved(self, move: Callable[[str], str]) -> Recipe:
         """The same recipe with every path that it reads changed by `move`."""
@@ -218,9 +224,10 @@ def _step(raw: Any, place: _Place) -> Step:
     made = steps.KINDS[kind]
     values = _table({key: value for key, value in raw.items() if key != "do"}, "steps", made.CHECKS, place)
     try:
-        return made(**values)
+        step: Step = made(**values)
     except TypeError:  # a field without a default
         raise place.error(f"The step '{kind}' needs a '{next(iter(made.CHECKS))}'.", "steps") from None
+    return step
 
 
 def _animation(raw: Any, place: _Place) -> Animation:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, cast
 
-from . import checks, families, folders, style_pictures
+from . import checks, folders, style_pictures
 from .checks import Check
 from .families import Steps
-from .library import Library, Model
 from .maps import Maps
-from .sessions import Session, Sessions
+from .photo_steps import Derive, Even, Example, Fit, Heal, Straighten, Upscale
+from .tools import Tools
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Stylize:
         "scale": checks.number(0.25, 4),
         "relief": checks.truth,
     }
-    FAMILY: ClassVar[str] = "style"
 
     def moved(self, move: Callable[[str], str]) -> Stylize:
         """The step with the path it reads, if it reads one, changed."""
@@ -41,12 +40,16 @@ class Stylize:
         """`InputError` when the picture is not there."""
         style_pictures.path(self.style)
 
-    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
-        """See `apply`."""
+    def families(self) -> tuple[str, ...]:
+        """The network that turns pictures into features and back."""
+        return ("style",)
+
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """See `Step.apply`."""
         from .families import style
 
         options = style.Options(self.strength, self.keep_color, self.scale, self.relief)
-        return style.stylize(model.card, session, maps, style_pictures.load(self.style), options)
+        return style.stylize(*tools.open("style"), maps, style_pictures.load(self.style), options)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,6 @@ class Vary:
     seed: int = 0
 
     CHECKS: ClassVar[Mapping[str, Check]] = {"amount": checks.number(0, 1), "seed": checks.whole(0, 2**32 - 1)}
-    FAMILY: ClassVar[str] = "vae"
 
     def moved(self, _move: Callable[[str], str]) -> Vary:
         """The same: it reads nothing."""
@@ -66,11 +68,15 @@ class Vary:
     def check(self) -> None:
         """Nothing can be missing."""
 
-    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
-        """See `apply`."""
-        from . import quality, variations
+    def families(self) -> tuple[str, ...]:
+        """The codec."""
+        return ("vae",)
 
-        return variations.vary(model.card, session, maps, self.amount, self.seed, quality.tiles(maps))
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """See `Step.apply`."""
+        from . import variations
+
+        return variations.vary(*tools.open("vae"), maps, self.amount, self.seed, tools.tiles(maps))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,6 @@ class Blend:
     amount: float = 0.5  # 0 is all the maps so far, 1 all the others
 
     CHECKS: ClassVar[Mapping[str, Check]] = {"other": checks.text, "amount": checks.number(0, 1)}
-    FAMILY: ClassVar[str] = "vae"
 
     def moved(self, move: Callable[[str], str]) -> Blend:
         """The step with the path it reads changed."""
@@ -91,12 +96,16 @@ class Blend:
         """`InputError` when the other maps are not there."""
         folders.check(self.other)
 
-    def apply(self, maps: Maps, model: Model, session: Session) -> Steps:
-        """See `apply`."""
+    def families(self) -> tuple[str, ...]:
+        """The codec."""
+        return ("vae",)
+
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """See `Step.apply`."""
         from . import variations
 
         other = folders.read_maps(self.other, maps.size)
-        return variations.between(model.card, session, maps, other, self.amount)
+        return variations.between(*tools.open("vae"), maps, other, self.amount)
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,36 @@ class Animation:
     }
 
 
-Step: TypeAlias = Stylize | Vary | Blend
+class Step(Protocol):
+    """What all of them can do; each is a frozen dataclass."""
 
-KINDS: dict[str, type[Step]] = {"stylize": Stylize, "vary": Vary, "blend": Blend}
+    CHECKS: ClassVar[Mapping[str, Check]]  # field -> what it must be
+
+    def moved(self, move: Callable[[str], str]) -> Self:
+        """The step with the paths that it reads changed."""
+
+    def check(self) -> None:
+        """`InputError` when a file is not there."""
+
+    def families(self) -> tuple[str, ...]:
+        """The networks that it needs."""
+
+    def apply(self, maps: Maps, tools: Tools) -> Steps:
+        """Steps of work that return the changed maps; errors as those of the family, and of reading the files named."""
+
+
+KINDS: dict[str, Any] = {
+    "stylize": Stylize,
+    "vary": Vary,
+    "blend": Blend,
+    "straighten": Straighten,
+    "fit": Fit,
+    "even": Even,
+    "heal": Heal,
+    "example": Example,
+    "maps": Derive,
+    "upscale": Upscale,
+}
 
 
 def kind_of(step: Step) -> str:
@@ -130,18 +166,11 @@ def kind_of(step: Step) -> str:
     return next(name for name, known in KINDS.items() if type(step) is known)
 
 
+def closes(step: Step) -> bool:
+    """Whether what comes of it tiles, by how it is made."""
+    return isinstance(step, (Vary, Example)) or (isinstance(step, Heal) and step.seams)
+
+
 def to_dict(step: Step) -> dict[str, Any]:
     """The step as plain data, with its kind under `do`."""
-    return {"do": kind_of(step), **asdict(step)}
-
-
-def model_of(step: Step, library: Library) -> Model:
-    """The model that a step needs; `InputError` when it is not there."""
-    return library.of_family(step.FAMILY)
-
-
-def apply(step: Step, maps: Maps, library: Library, sessions: Sessions) -> Steps:
-    """Steps of work that return the changed maps; errors as those of the family, and of reading the files named."""
-    model = model_of(step, library)
-    family = families.load(model.card.family, model.path.name)
-    return step.apply(maps, model, sessions.open(model, family))
+    return {"do": kind_of(step), **asdict(cast(Any, step))}

@@ -6,8 +6,12 @@
 
 Crops of real materials are put under random light (export/relighting.py); the network learns the maps that are known
 and the light itself, as one grey factor for each pixel, so that an albedo keeps its detail and its hue. Some crops wear
-the relief of another material: there only shading tells the slopes. Pixels are folded into channels first (space to
-depth), and a middle part at an eighth of the resolution sees 100 pixels around.
+the relief of another material, or of a surface that was drawn (export/reliefs.py): there shading and joints tell the
+slopes, not the look of a known material.
+
+Pixels are folded into channels first (space to depth), and a middle part at an eighth of the resolution sees 100 pixels
+around. What it sees decides, for each pixel, how much of a few gradients of the picture are slopes: filters steered by
+the network (after Jia et al. 2016, "Dynamic Filter Networks", here with a fixed basis), which begin as those of Sobel.
 """
 
 from __future__ import annotations
@@ -27,17 +31,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.card import Card, SizeRule
-from export import maps_judge, onnx_model, relighting, training, vae
+from export import maps_judge, onnx_model, reliefs, relighting, training, vae
 from export import materials as photos
 
 FOLD = 4  # pixels a cell of the outer parts covers on each side
 CELL = 8  # pixels a cell of the middle part covers
 HALO = 112  # pixels around a tile that influence it
 DILATIONS = (1, 2, 4)  # of the blocks of the middle part
+WARM_UP = 400  # steps in which the rate rises to its full height
 PLANES = 7  # red, green, blue, normal x, normal y, roughness, ao
 DETAIL = 5.0  # how much louder than brightness the steps within a cell begin
 REST = (0.6, 0.95)  # roughness and ao that an untrained network tells
+USUAL, FLAT = 0.15, 0.03  # root mean square of encoded normals whose loss is as it is, and that of hardly any relief
 MAPS = ("albedo", "normal", "height", "roughness", "ao")
+# Gradients that are steered: (weights of red, green, blue; width in pixels; share of the slopes to begin with).
+GREY, WARM, FRESH = (0.30, 0.59, 0.11), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25)
+GRADIENTS = ((GREY, 0.5, 0.6), (GREY, 1.0, 0.3), (GREY, 2.0, 0.3), (WARM, 1.0, 0.0), (FRESH, 1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,10 @@ class Settings:
     batch: int = 8
     steps: int = 8000
     rate: float = 1e-3  # Adam
-    light: float = 0.4  # chance that a crop whose normals are known is put under a random light
+    light: float = 0.3  # chance that a crop whose normals are known is put under a random light
     strange: float = 0.1  # chance that a crop wears the relief of another material
+    drawn: float = 0.25  # chance that it wears a drawn relief
+    reliefs: int = 300  # drawn ones to choose from
     seed: int = 1
 
 
@@ -84,8 +95,12 @@ class Network(nn.Module):
         self.up = nn.ConvTranspose2d(deep, width, 2, 2)
         self.leave = nn.Conv2d(width, 5 * FOLD**2, 3, padding=1)
         self.linear = nn.Conv2d(3 * FOLD**2, 5 * FOLD**2, 3, padding=1)
+        self.gradients = nn.Conv2d(3 * FOLD**2, 2 * len(GRADIENTS) * FOLD**2, 3, padding=1, bias=False)
+        self.gains = nn.Conv2d(width, len(GRADIENTS) * FOLD**2, 1)
         self.amplify()
-        training.silence(self.leave, self.linear, *(block.second for block in (self.before, self.after, *self.middle)))
+        blocks = (self.before, self.after, *self.middle)
+        training.silence(self.leave, self.linear, self.gains, *(block.second for block in blocks))
+        self.steer()
         self.register_buffer("rest", torch.tensor([0.5, 0.5, *REST])[None, :, None, None])
         self.rest: Tensor
 
@@ -96,16 +111,54 @@ class Network(nn.Module):
         detail = torch.eye(FOLD**2) - mean
         self.louder.weight.copy_(torch.kron(torch.eye(3), mean + DETAIL * detail)[:, :, None, None])
 
+    @torch.no_grad()
+    def steer(self) -> None:
+        """Begin with Sobel's slopes."""
+        self.gradients.weight.copy_(gradient_filters())
+        self.gradients.requires_grad_(False)  # learned ones and what steers them drove each other up
+        assert self.gains.bias is not None
+        self.gains.bias.copy_(torch.tensor([share for _, _, share in GRADIENTS]).repeat_interleave(FOLD**2))
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) sRGB-encoded in [0, 1] -> (B, 7, H, W), not clipped.
 
         Light is a factor of the linear colour, and so nearly one of the encoded colour too.
         """
-        cells = self.louder(F.pixel_unshuffle(pixels * 2 - 1, FOLD))
+        folded = F.pixel_unshuffle(pixels, FOLD)
+        cells = self.louder(folded * 2 - 1)
         fine = self.before(F.leaky_relu(self.enter(cells), 0.1))
-        broad = self.middle(F.leaky_relu(self.down(fine), 0.1))
-        made = F.pixel_shuffle(self.leave(self.after(fine + self.up(broad))) + self.linear(cells), FOLD)
+        seen = self.after(fine + self.up(self.middle(F.leaky_relu(self.down(fine), 0.1))))
+        light, x, y, data = torch.split(self.leave(seen) + self.linear(cells), [n * FOLD**2 for n in (1, 1, 1, 2)], 1)
+        steps = torch.split(self.gradients(folded), len(GRADIENTS) * FOLD**2, 1)
+        across, down = (self._sum(self.gains(seen) * step) for step in steps)
+        made = F.pixel_shuffle(torch.cat([light, x + across, y + down, data], 1), FOLD)
         return torch.cat([pixels * (1 + made[:, :1]), self.rest + 0.5 * made[:, 1:]], 1)
+
+    def _sum(self, steered: Tensor) -> Tensor:
+        """What all gradients give together."""
+        parts = torch.split(steered, FOLD**2, 1)
+        return torch.stack(parts).sum(0) if self.training else sum(parts[1:], parts[0])
+
+
+def gradient_filters() -> Tensor:
+    """The weights of `Network.gradients`, on folded pixels: derivatives of Gaussians.
+
+    Of a ramp that rises by 1 for each pixel they give the normal's x and y as it would be encoded: -1 to the right, and
+    1 downwards, where green points up.
+    """
+    filters = torch.zeros(2, len(GRADIENTS), FOLD**2, 3, FOLD**2, 3, 3)
+    line = torch.arange(-FOLD, 2 * FOLD, dtype=torch.float32)
+    for number, (colour, width, _) in enumerate(GRADIENTS):
+        for place in range(FOLD**2):
+            y, x = line - place // FOLD, line - place % FOLD
+            mound = torch.exp(-(y[:, None] ** 2 + x[None] ** 2) / (2 * width**2))
+            for axis, (along, sign) in enumerate(((x[None], -1), (y[:, None], 1))):
+                # The cells around cut wide filters off at one side: what is left must not see mere brightness.
+                centred = along - (mound * along).sum() / mound.sum()
+                slope = sign * mound * centred / (mound * centred * along).sum()
+                cells = slope.reshape(3, FOLD, 3, FOLD).permute(1, 3, 0, 2).reshape(FOLD**2, 3, 3)
+                filters[axis, number, place] = torch.tensor(colour)[:, None, None, None] * cells
+    return filters.reshape(-1, 3 * FOLD**2, 3, 3)
 
 
 class Pictures:
@@ -122,6 +175,8 @@ class Pictures:
             raise ValueError(f"No material with normals is as large as a crop of {s.crop} pixels; give larger photos.")
         self.s = s
         self.random = np.random.default_rng(seed)
+        draw = np.random.default_rng(s.seed)
+        self.drawn = [reliefs.build(draw, max(s.crop, reliefs.SIDE)) for _ in range(s.reliefs if s.drawn else 0)]
 
     def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (B, 3, S, S), true planes (B, 7, S, S), which of them are known (B, 7, 1, 1)."""
@@ -133,8 +188,12 @@ class Pictures:
         )
 
     def _one(self) -> tuple[relighting.Floats, relighting.Floats, NDArray[np.bool_]]:
-        strange = self.random.random() < self.s.strange
-        planes, known = self._crop(self.shaped if strange else self.useful)
+        chance = self.random.random()
+        strange, drawn = chance < self.s.strange, chance >= 1 - self.s.drawn
+        if drawn:
+            planes, known = self._drawn()
+        else:
+            planes, known = self._crop(self.shaped if strange else self.useful)
         if strange:
             planes[:3] = self._crop(self.any)[0][:3]
             known[5] = False  # roughness goes with the colour that is gone
@@ -143,6 +202,22 @@ class Pictures:
             picture = relighting.lit(planes, relighting.random_light(self.random))
         picture, planes[:3] = relighting.recoloured([picture, planes[:3]], self.random)
         return relighting.photographed(picture, self.random), planes[:PLANES], known[:PLANES]
+
+    def _drawn(self) -> tuple[relighting.Floats, NDArray[np.bool_]]:
+        """A drawn relief in the colours of a material, whose own relief lies on it."""
+        planes, known = self._crop(self.any)
+        made = self.drawn[self.random.integers(len(self.drawn))]
+        side = made.tint.shape[1]
+        rows, columns = ((np.arange(self.s.crop) + self.random.integers(side)) % side for _ in range(2))
+        idle = np.zeros_like(made.planes[:1])
+        shape = np.concatenate([made.tint, made.planes[:2], idle, made.planes[2:], idle])  # as planes, to be turned
+        shape = relighting.turned(np.ascontiguousarray(shape[:, rows[:, None], columns]), self.random)
+        planes[:3] = np.clip(planes[:3] * shape[:3], 0, 1)
+        planes[3:5] = relighting.overlaid(shape[3:5], planes[3:5])
+        planes[6] = np.minimum(planes[6], shape[6])
+        known[[3, 4, 6]] = True
+        known[5] = False  # what lies in joints may be of another kind
+        return planes, known
 
     def _crop(self, scales: list[list[photos.Material]]) -> tuple[relighting.Floats, NDArray[np.bool_]]:
         scale = scales[self.random.integers(len(scales))]
@@ -156,12 +231,14 @@ def loss_of(made: Tensor, true: Tensor, known: Tensor) -> dict[str, Tensor]:
 
     Squares throughout: the mean length of the difference has its best guess at flat ground wherever a slope's sign is
     open, and a thousand steps with it taught nothing. Means of 4x4 pixels have their own say, as heights are made of
-    them.
+    them. Steep crops count no more than in proportion to their slopes, as angles do.
     """
     cut = CELL  # the border of a crop saw the zeros around it
     difference = (made - true)[:, :, cut:-cut, cut:-cut] * known
-    squares = (difference**2).mean((0, 2, 3)) + (F.avg_pool2d(difference, FOLD) ** 2).mean((0, 2, 3))
-    squares = squares / (known.mean(0).flatten() + 1e-6)
+    each = (difference**2).mean((2, 3)) + (F.avg_pool2d(difference, FOLD) ** 2).mean((2, 3))
+    steep = (true[:, 3:5] - 0.5).square().mean((1, 2, 3)).sqrt()[:, None]
+    each = torch.cat([each[:, :3], each[:, 3:5] * USUAL / (steep + FLAT), each[:, 5:]], 1)
+    squares = each.mean(0) / (known.mean(0).flatten() + 1e-6)
     return {
         "albedo": 20 * squares[:3].sum(),
         "normal": 10 * squares[3:5].sum(),
@@ -211,7 +288,8 @@ def train(s: Settings, run: Path, minutes: float | None, quiet: bool) -> None:
             made = network(pixels.contiguous(memory_format=torch.channels_last)).float()
         losses = loss_of(made, true, known)
         loss = torch.stack(list(losses.values())).sum()
-        training.step_down(loss, optimiser, s.rate * training.cosine(step, s.steps), largest=1.0)
+        rate = s.rate * training.cosine(step, s.steps, WARM_UP)
+        training.step_down(loss, optimiser, rate, largest=1.0)
         average.update(network)
         for name, value in losses.items():
             now = float(value.detach())

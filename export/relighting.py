@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import srgb
+from core import relief, srgb
 from export import materials as photos
 
 Floats = NDArray[np.float32]
@@ -64,11 +64,19 @@ def turned(planes: Floats, random: np.random.Generator) -> Floats:
     return planes
 
 
+def overlaid(normal: Floats, other: Floats) -> Floats:
+    """Encoded x and y (2, S, S) of the normals of two reliefs that lie on each other: their slopes add up."""
+    across, down = (a + b for a, b in zip(relief.slopes(*normal), relief.slopes(*other), strict=True))
+    length = 2 * np.sqrt(1 + across**2 + down**2)
+    return np.stack([0.5 - across / length, 0.5 + down / length]).astype(np.float32)
+
+
 def recoloured(pictures: Sequence[Floats], random: np.random.Generator) -> list[Floats]:
-    """Pictures (3, H, W), all with the same random exposure, contrast and tint."""
+    """Pictures (3, H, W), all with the same random exposure, contrast and tint, and now and then in strange colours."""
+    order = random.permutation(3) if random.random() < 0.25 else np.arange(3)
     gain = random.uniform(0.7, 1.3) * random.uniform(0.9, 1.1, (3, 1, 1))
     gamma = random.uniform(0.75, 1.35)
-    return [np.clip(gain * picture**gamma, 0, 1).astype(np.float32) for picture in pictures]
+    return [np.clip(gain * picture[order] ** gamma, 0, 1).astype(np.float32) for picture in pictures]
 
 
 def photographed(picture: Floats, random: np.random.Generator) -> Floats:

@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 from tiny_networks import opened
 
-from core import quality, relief
+from core import relief
 from core.card import Card, SizeRule
 from core.errors import InputError, ModelError
 from core.families import material_maps
 from core.families.material_maps import Options
 from core.library import BUNDLED
 from core.maps import Maps
-from export import maps_judge, relighting
+from export import maps_judge, reliefs, relighting
 from export import material_maps as trainer
 
 SHIPPED = BUNDLED / "material_maps.onnx"
@@ -97,9 +97,16 @@ def test_the_maps_roll_with_the_picture(model, shift):
     assert difference(found, rolled(derived(model), *shift)) <= 1e-4
 
 
-def test_maps_of_a_picture_that_tiles_tile(model):
-    seams = quality.measure(derived(model)).seam
-    assert all(max(both) <= quality.SEAM_LIMIT for both in seams.values())
+def wrap_over_others(planes, axis):
+    """The step over the edge of (C, H, W), over the largest within: cells of random networks have borders, too."""
+    steps = np.abs(np.diff(planes, axis=axis, append=planes.take([0], axis))).mean((0, 3 - axis))
+    return steps[-1] / steps[:-1].max()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_maps_of_a_picture_that_tiles_tile(model, name):
+    planes = derived(model)[name].transpose(2, 0, 1)
+    assert max(wrap_over_others(planes, axis) for axis in (1, 2)) <= 1.1
 
 
 def test_a_slope_all_one_way_needs_edges():
@@ -185,6 +192,29 @@ def test_turned_normals_are_those_of_the_turned_surface(seed):
     both[3:5] = relief.encode(surface)[0][..., :2].transpose(2, 0, 1)
     made = relighting.turned(both, np.random.default_rng(seed))
     assert np.abs(relief.encode(made[0])[0][..., :2].transpose(2, 0, 1) - made[3:5]).max() < 1e-5
+
+
+def test_an_untrained_network_tells_the_slopes_of_a_ramp():
+    ramp = torch.arange(64) * 0.01 * torch.ones(1, 3, 64, 64)
+    made = trainer.Network(8, 8)(ramp)[0, 3:5, 16:-16, 16:-16].detach()
+    share = sum(share for _, _, share in trainer.GRADIENTS)
+    assert torch.allclose(made[0], torch.tensor(0.5 - 0.005 * share), atol=1e-4) and (made[1] - 0.5).abs().max() < 1e-4
+
+
+def test_reliefs_that_lie_on_each_other_add_their_slopes():
+    flat, bent = np.full((2, 64, 64), 0.5, np.float32), planes()[3:5]
+    assert np.abs(relighting.overlaid(bent, flat) - bent).max() < 1e-5
+    doubled = relief.slopes(*relighting.overlaid(bent, bent))[0]
+    assert np.abs(doubled - 2 * relief.slopes(*bent)[0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("number", range(len(reliefs.KINDS)))
+def test_drawn_reliefs_tile_and_are_not_flat(number, monkeypatch):
+    monkeypatch.setattr(reliefs, "KINDS", reliefs.KINDS[number : number + 1])
+    made = reliefs.build(np.random.default_rng(number), 96)
+    planes = np.concatenate([made.planes, made.tint])
+    assert max(wrap_over_others(planes, axis) for axis in (1, 2)) <= 1.3
+    assert made.planes[:2].std() > 0.01 and made.planes.min() >= 0 and made.planes.max() <= 1
 
 
 def test_sobel_finds_the_slopes_of_a_ramp():

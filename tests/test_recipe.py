@@ -84,7 +84,7 @@ def test_a_recipe_of_a_stranger_reaches_nothing_outside_its_folder(tmp_path, tex
 
 # Plain data beside a material, with what the message must say of it.
 ODD = {
-    "steps": ({"do": "nothing"}, "needs a 'do', one of stylize, vary, blend, not 'nothing'"),
+    "steps": ({"do": "nothing"}, "needs a 'do', one of stylize, vary, .*, upscale, not 'nothing'"),
     "no list": ("vary", "'steps' must be a list"),
     "no style": ([{"do": "stylize"}], "The step 'stylize' needs a 'style'"),
     "strong": ([{"do": "stylize", "style": "a", "strength": 2}], "'strength' must be a number from 0 to 1"),
