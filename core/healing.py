@@ -3,8 +3,7 @@
 Three means, each where it is good. Noise and narrow holes (scratches, dead pixels, letters) are for the network (family
 `restore`). Wide holes, where any network's best guess is soft, are filled with patches of the same picture
 (core/example.py). A photo tiles when its edges are laid over one another (core/overlap.py), or when patches are laid
-over the cross in which they meet, or when all of it is laid anew by example: whichever hides best, as measured
-(core/seams.py).
+where they meet (core/example.py again): whichever hides best, as measured (core/seams.py).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .seams import badness, bands, even
 
 NARROW = 12  # pixels: holes in which no square of this side fits are left to the network alone
 AROUND = 6  # pixels around such squares that are filled with patches too
-CROSS = 12  # a side over this is how wide the bands are in which patches join the edges of a photo
+BAND = 12  # a side over this is how wide the bands are in which the edges of a photo are looked at
 HIDDEN = 0.06  # badness below which nobody finds a seam: no other way is tried
 SMALLEST = 64  # pixels: sides of a photo that can be made to tile
 
@@ -139,13 +138,10 @@ def _closed(maps: Maps, across: bool, down: bool, seed: int) -> Steps:
     best, least = smaller, badness(smaller["albedo"], photo["albedo"], place)
     yield 0.2
     if least > HIDDEN:
-        wide = max(height, width) // CROSS
-        cross = bands(height, width, wide, not across, not down)
-        for number, way in enumerate((example.mend(photo, cross, True, seed), example.seamless(photo, seed))):
-            made = yield from _part(way, 0.2 + 0.4 * number, 0.6 + 0.4 * number)
-            found = badness(made["albedo"], photo["albedo"], cross)
-            if found < least:
-                best, least = made, found
+        made = yield from _part(example.seamless(photo, seed), 0.2, 1.0)
+        wide = max(height, width) // BAND
+        if badness(made["albedo"], photo["albedo"], bands(height, width, wide, not across, not down)) < least:
+            best = made
     return overlap.stretched(best, width, height)
 
 

@@ -18,6 +18,7 @@ from .scaling import halved
 SIDE = 7  # pixels of the patches that are compared
 DIRECTIONS = 24  # main directions of the patches that they are compared by
 KEYS, QUERIES = 4000, 800  # patches of the photo, and of the healed place, drawn at random
+PARTS = 10  # of the photo's patches by contrast
 LIVELY = 0.75  # share of the photo's detail that a place has by chance
 FLOOR = 0.1  # of the size of the patches: nearer than that all are alike
 SCALES = 3  # resolutions at which patches are compared, each half of the last
@@ -101,27 +102,36 @@ def liveliness(picture: Array, photo: Array, place: Mask) -> float:
 
 
 def strangeness(picture: Array, photo: Array, place: Mask) -> float:
-    """Mean distance from the place's patches to the photo's nearest, over that from one half of these to the other."""
+    """Mean distance from the place's patches to the photo's nearest, over that among the photo's of like contrast."""
     random = np.random.default_rng(0)
     known = _patches(photo, _inside(photo.shape[0], photo.shape[1]))
-    spots = np.argwhere(place)
     wrapped = np.pad(picture, ((0, SIDE), (0, SIDE), (0, 0)), mode="wrap")
-    asked = _patches(wrapped, (spots - SIDE // 2) % place.shape)
-    keys = known[random.permutation(len(known))[: KEYS + QUERIES]]
-    centre = keys.mean(0)
-    directions = np.linalg.eigh((keys - centre).T @ (keys - centre))[1][:, -DIRECTIONS:]
-    queries = asked[random.permutation(len(asked))[:QUERIES]]
-    keys, queries = (keys - centre) @ directions, (queries - centre) @ directions
-    others, keys = keys[: len(keys) // 6], keys[len(keys) // 6 :]
+    asked = _patches(wrapped, (np.argwhere(place) - SIDE // 2) % place.shape)
+    known = known[random.permutation(len(known))[: KEYS + QUERIES]]
+    asked = asked[random.permutation(len(asked))[:QUERIES]]
+    others, known = known[: len(known) // 6], known[len(known) // 6 :]
+    centre = known.mean(0)
+    directions = np.linalg.eigh((known - centre).T @ (known - centre))[1][:, -DIRECTIONS:]
+    keys, queries, usual = ((patches - centre) @ directions for patches in (known, asked, others))
+    expected = _expected(others.std(1), _nearest(usual, keys), asked.std(1))
     # In a lattice whose cells are all alike the usual is next to nothing.
-    usual = max(_nearest(others, keys), FLOOR * float(np.sqrt((keys**2).sum(1).mean())), 1e-4)
-    return _nearest(queries, keys) / usual
+    floor = max(FLOOR * float(np.sqrt((keys**2).sum(1).mean())), 1e-4)
+    return float(_nearest(queries, keys).mean()) / max(float(expected.mean()), floor)
 
 
-def _nearest(queries: Array, keys: Array) -> float:
-    """Mean distance to the nearest key."""
+def _expected(contrasts: Array, distances: Array, asked: Array) -> Array:
+    """The mean distance of patches whose contrast is among the same tenth; joints are rarer than what they enclose."""
+    order = np.argsort(contrasts)
+    parts = [part for part in np.array_split(order, PARTS) if len(part)]
+    means = np.array([distances[part].mean() for part in parts], np.float32)
+    return np.interp(asked, [float(contrasts[part].mean()) for part in parts], means).astype(np.float32)
+
+
+def _nearest(queries: Array, keys: Array) -> Array:
+    """Distances (n,) to the nearest key."""
     squares = (queries**2).sum(1)[:, None] + (keys**2).sum(1)[None] - 2 * queries @ keys.T
-    return float(np.sqrt(np.maximum(squares.min(1), 0)).mean())
+    distances: Array = np.sqrt(np.maximum(squares.min(1), 0))
+    return distances
 
 
 def _inside(height: int, width: int) -> NDArray[np.int64]:
