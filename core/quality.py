@@ -129,7 +129,14 @@ def measure(maps: Maps) -> Sheet:
 
 def tiles(maps: Maps) -> bool:
     """Whether the maps tile: whether none has a seam that `check` would complain of."""
-    return all(seam <= SEAM_LIMIT for image in maps.values() for seam in _seam(image))
+    return all(tiling(maps))
+
+
+def tiling(maps: Maps) -> tuple[bool, bool]:
+    """Whether the maps tile in x, and in y."""
+    seams = np.array([_seam(image) for image in maps.values()])
+    worst = seams.max(0)
+    return bool(worst[0] <= SEAM_LIMIT), bool(worst[1] <= SEAM_LIMIT)
 
 
 def _bands(height: int, halo: int = 0) -> Iterator[NDArray[np.int64]]:
