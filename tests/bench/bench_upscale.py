@@ -10,6 +10,7 @@ Run it on an idle machine. Each figure is the median of several runs after one t
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,6 @@ def feeds_of(card, size: int) -> dict[str, np.ndarray]:
 
 def torch_seconds(run: Path, feeds: dict, runs: int, threads: int | None) -> float:
     """Time of the same network in PyTorch, eager."""
-    import os
-
     import torch
 
     from export import upscale as trainer
@@ -47,6 +46,17 @@ def torch_seconds(run: Path, feeds: dict, runs: int, threads: int | None) -> flo
     torch.set_num_threads(threads or os.cpu_count() or 1)
     runner = trainer.Unexported(trainer.Graph(trainer.load_average(run)))
     return median_seconds(lambda: runner.run(feeds), runs)
+
+
+def compared(card, session: Session, maps: Maps, factor: int, runs: int) -> str:
+    """Times of the albedo alone, beside the resize of core/scaling.py, and of all maps."""
+    albedo = maps.only(["albedo"])
+    height, width = (factor * side for side in albedo["albedo"].shape[:2])
+    one = median_seconds(lambda: enlarge(card, session, albedo, factor), runs)
+    simple = median_seconds(lambda: resized(albedo["albedo"], height, width, tiles=True), runs)
+    whole = median_seconds(lambda: enlarge(card, session, maps, factor), runs)
+    times = f"albedo {one * 1000:.0f} ms, {one / simple:.1f} times a linear resize in numpy"
+    return f"to {width}x{height}: {times}; albedo, normal and height {whole * 1000:.0f} ms"
 
 
 def main() -> None:
@@ -59,20 +69,13 @@ def main() -> None:
     options = parser.parse_args()
     model = next(m for m in Library([options.model.parent]).models() if m.path == options.model)
     session = Sessions("cpu", options.threads).open(model, families.load("upscale", model.path.name))
-    size, maps, feeds = options.size, material(options.size), feeds_of(model.card, options.size)
+    maps, feeds = material(options.size), feeds_of(model.card, options.size)
     ours = median_seconds(lambda: session.run(feeds), options.runs)
     work, plain = operations(model.path, feeds), plain_rate(options.runs, options.threads)
     print(f"rate in the network / rate of a plain convolution: {work / ours / plain:.2f}")
     print(f"  the two rates: {work / ours / 1e9:.0f} / {plain / 1e9:.0f} billion operations a second")
     for factor in upscale.PASSES:
-        albedo = maps.only(["albedo"])
-        one = median_seconds(lambda: enlarge(model.card, session, albedo, factor), options.runs)  # noqa: B023
-        simple = median_seconds(lambda: resized(albedo["albedo"], factor * size, factor * size, True), options.runs)  # noqa: B023
-        whole = median_seconds(lambda: enlarge(model.card, session, maps, factor), options.runs)  # noqa: B023
-        print(
-            f"x{factor} from {size}x{size}: albedo {one * 1000:.0f} ms, {one / simple:.1f} times the linear resize of"
-        )
-        print(f"  core/scaling.py; albedo, normal and height {whole * 1000:.0f} ms")
+        print(compared(model.card, session, maps, factor, options.runs))
     if options.run:
         eager = torch_seconds(options.run, feeds, options.runs, options.threads)
         print(f"PyTorch eager / ONNX Runtime, same network: {eager / ours:.2f}")
