@@ -42,7 +42,7 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
 
     PSNR in dB of albedo and roughness, mean angle of normals in degrees, for the network (no ending), bicubic and
     Lanczos interpolation; `gain` is over bicubic. `seam` is the mean seam of the albedo (core/quality.py) of the
-    materials that tile, `seam_given` that of the reduced ones.
+    materials that tile, beside those of the reduced and of the true ones.
     """
     figures: Figures = {}
     for factor in FACTORS:
@@ -121,7 +121,8 @@ def _compared(pair: Pair, made: Maps, others: dict[str, Maps]) -> Figures:
         figures["normal_deg"] = _degrees(made, pair.true)
         figures |= {f"normal_deg_{other}": _degrees(maps, pair.true) for other, maps in others.items()}
     if pair.tiles:
-        figures["seam"], figures["seam_given"] = (_seam(maps) for maps in (made, pair.given))
+        seams = {"seam": made, "seam_given": pair.given, "seam_true": pair.true}
+        figures |= {name: _seam(maps) for name, maps in seams.items()}
     return figures
 
 

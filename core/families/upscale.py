@@ -30,6 +30,8 @@ PASSES = {2: 1, 4: 2}  # factor -> how often the network doubles
 BROADEST = 16.0  # pixels given: wider shapes of a height are kept, finer ones are those of the normals
 # A height that is of one surface with its normals resembles their integral; below this correlation it is another.
 RELATED = 0.3
+SHALLOW = 0.01  # pixels of relief below which a height tells nothing in common with normals
+MOST = 0.95  # share of the work that the network is
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,16 @@ def enlarge(card: Card, runner: Runner, maps: Maps, factor: int, tiles: bool, op
     """
     options = options or Options()
     _check(card, maps, factor)
-    alone = [name for name in maps if name != "height" or "normal" not in maps]
-    depth = 0.0
-    if len(alone) < len(maps):
-        depth = maps.relief or _depth(maps, tiles)
-        alone = alone if depth else list(maps)
+    alone = [name for name in maps if name != "height" or "normal" not in maps]  # the others follow from these
+    depth = (maps.relief or _depth(maps, tiles)) if len(alone) < len(maps) else 0.0
+    related = depth >= SHALLOW
+    if not related:
+        alone = list(maps)
     images: dict[str, Array] = {}
     for number, name in enumerate(alone):
         steps = _enlarged(card, runner, name, maps[name], factor, tiles, options.tile)
-        images[name] = yield from _within(steps, number, len(alone))
-    if depth:
+        images[name] = yield from _part(steps, MOST * number / len(alone), MOST / len(alone))
+    if related:
         images["height"] = _height(maps["height"][..., 0], images["normal"], depth, factor, tiles)[..., None]
     return Maps(images, maps.relief * factor)
 
@@ -75,11 +77,11 @@ def _check(card: Card, maps: Maps, factor: int) -> None:
         )
 
 
-def _within(steps: Generator[float, None, Array], number: int, count: int) -> Generator[float, None, Array]:
-    """The same steps, as one of `count` parts of most of the work."""
+def _part(steps: Generator[float, None, Array], begun: float, share: float) -> Generator[float, None, Array]:
+    """The same steps, as a share of more work, of which as much has been done as was `begun`."""
     while True:
         try:
-            yield 0.95 * (number + next(steps)) / count
+            yield begun + share * next(steps)
         except StopIteration as end:
             image: Array = end.value
             return image
@@ -93,18 +95,12 @@ def _enlarged(
         height, width = (factor * side for side in image.shape[:2])
         yield 1.0
         return np.full((height, width, image.shape[2]), image.flat[0], np.float32)
-    passes = PASSES[factor]
-    work, done = (4**passes - 1) / 3, 0.0
+    passes, begun = PASSES[factor], 0.0
     for number in range(passes):
-        share = 4**number / work
-        steps = _doubled(card, runner, image, tiles, tile)
-        while True:
-            try:
-                yield done + share * next(steps)
-            except StopIteration as end:
-                image = _unit(end.value) if name == "normal" else np.clip(end.value, 0, 1)
-                break
-        done += share
+        share = 3 * 4**number / (4**passes - 1)  # each pass has four times the pixels of the one before
+        doubled = yield from _part(_doubled(card, runner, image, tiles, tile), begun, share)
+        image = _unit(doubled) if name == "normal" else np.clip(doubled, 0, 1)
+        begun += share
     return image
 
 
