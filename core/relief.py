@@ -50,6 +50,15 @@ def integrate(across: Array, down: Array) -> Array:
     return np.fft.irfft2(spectrum, s=across.shape).astype(np.float32)
 
 
+def mirrored(plane: Array, across: int, down: int) -> Array:
+    """A plane (H, W) and its mirror images (2H, 2W), times these signs (1 or -1) to the right and below.
+
+    What has edges is so a quarter of a torus; slopes across the mirror turn round, heights do not.
+    """
+    wide = np.concatenate([plane, across * plane[:, ::-1]], 1)
+    return np.concatenate([wide, down * wide[::-1]], 0)
+
+
 def encode(surface: Array) -> tuple[Array, Array, float]:
     """(normal `(H, W, 3)`, height `(H, W, 1)`, relief in pixels) of a periodic surface `(H, W)` in pixels.
 

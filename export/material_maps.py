@@ -73,10 +73,10 @@ class Settings:
 class Block(nn.Module):
     """Residual block of two 3x3 convolutions, the first of which may look further."""
 
-    def __init__(self, width: int, dilation: int = 1) -> None:
+    def __init__(self, width: int, dilation: int = 1, bias: bool = True) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=bias)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""

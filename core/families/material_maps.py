@@ -98,12 +98,6 @@ def _surface(across: Array, down: Array, tiles: bool) -> tuple[Array, Array, flo
     if tiles:
         return relief.encode(relief.integrate(across, down))
     height, width = across.shape
-    surface = relief.integrate(_mirrored(across, -1, 1), _mirrored(down, 1, -1))
+    surface = relief.integrate(relief.mirrored(across, -1, 1), relief.mirrored(down, 1, -1))
     normal, heights, depth = relief.encode(surface)
     return normal[:height, :width].copy(), heights[:height, :width].copy(), depth
-
-
-def _mirrored(slope: Array, across: int, down: int) -> Array:
-    """A slope (H, W) and its mirror images (2H, 2W), times these signs to the right and below."""
-    wide = np.concatenate([slope, across * slope[:, ::-1]], 1)
-    return np.concatenate([wide, down * wide[::-1]], 0)
