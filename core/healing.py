@@ -1,9 +1,9 @@
 """Healing: what spoils a material or a photo is taken away, and a photo can be made to tile.
 
-Three means, each where it is good. Noise and narrow holes (scratches, dead pixels, letters) are for the network (family
-`restore`). Wide holes, where any network's best guess is soft, are filled with patches of the same picture
-(core/example.py). A photo tiles when its edges are laid over one another (core/overlap.py), or when patches are laid
-where they meet (core/example.py again): whichever hides best, as measured (core/seams.py).
+Three means, each where it is good. Noise, dead pixels and hairlines are for the network (family `restore`). What is
+wider it only begins, as its best guess is soft there, and patches of the same picture take over (core/example.py). A
+photo tiles when its edges are laid over one another (core/overlap.py), or when patches are laid where they meet
+(core/example.py again): whichever hides best, as measured (core/seams.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .filling import Mask
 from .maps import Array, Maps
 from .seams import badness, bands, even
 
-NARROW = 12  # pixels: holes in which no square of this side fits are left to the network alone
+NARROW = 3  # pixels: holes in which no square of this side fits are left to the network alone
 AROUND = 6  # pixels around such squares that are filled with patches too
 BAND = 12  # a side over this is how wide the bands are in which the edges of a photo are looked at
 HIDDEN = 0.06  # badness below which nobody finds a seam: no other way is tried

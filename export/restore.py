@@ -5,8 +5,8 @@
     python -m export.restore export --data DIR --run runs/restore --out core/models/restore.onnx
 
 Crops of real materials get holes and noise (export/damage.py); the network sees them with the holes filled smoothly and
-learns what is missing. Its loss is plain distance: sharp in narrow holes, a soft guess in wide ones, which patches of
-the same picture replace (core/healing.py).
+learns what is missing. Its loss is plain distance, so its guess is soft in all but the narrowest holes: patches of the
+same picture replace it there (core/healing.py).
 """
 
 from __future__ import annotations

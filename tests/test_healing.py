@@ -47,9 +47,9 @@ def lattice(height=160, width=200, cell=24, joint=3):
 
 
 def holes(height=96, width=136):
-    """A scratch and a spot."""
+    """A hairline and a spot."""
     hole = np.zeros((height, width), bool)
-    hole[20:24] = hole[50:75, 60:85] = True
+    hole[20:22] = hole[50:75, 60:85] = True
     return hole
 
 
@@ -98,21 +98,21 @@ def test_a_soft_mask_mixes_what_is_made_with_what_was_there():
 
 def test_holes_are_wide_where_a_square_fits():
     wide = healing._wide(holes(), tiles=True)
-    assert not wide[20:24].any() and wide[50:75, 60:85].all()
+    assert not wide[20:22].any() and wide[50:75, 60:85].all()
 
 
 def test_wide_holes_wrap_where_the_maps_do():
     hole = np.zeros((96, 136), bool)
-    hole[:8] = hole[-8:] = True
+    hole[:2] = hole[-2:] = True
     assert healing._wide(hole, tiles=True)[hole].all()
 
 
 def test_normal_and_height_agree_in_a_narrow_hole():
     scratch = np.zeros((96, 136), bool)
-    scratch[30:34] = True
+    scratch[30:32] = True
     made = healed(material(), scratch)
     normal = relief.encode(made["height"][..., 0] * made.relief)[0]
-    assert np.abs(normal - made["normal"])[31:33].max() < 1e-4
+    assert np.abs(normal - made["normal"])[30:32].max() < 1e-4
 
 
 def test_a_photo_comes_out_tiling_at_its_size():
@@ -167,7 +167,7 @@ def test_a_seam_is_worse_than_none():
 
 
 def test_the_same_seed_makes_the_same():
-    assert difference(healed(photo(), holes(), seams=True, seed=3), healed(photo(), holes(), seams=True, seed=3)) == 0
+    assert difference(healed(photo(), holes(), seed=3), healed(photo(), holes(), seed=3)) == 0
 
 
 def test_maps_without_albedo_are_refused():
