@@ -1,4 +1,4 @@
-"""`blender -b FILE.blend -c tessera generate | run | library`: the same work without a window.
+"""`blender -b FILE.blend -c tessera generate | animate | photo | run | library`: the same work without a window.
 
 Exit status: 0 done, 2 the request cannot be met (one sentence on stderr says why).
 """
@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     arguments.motion_options(animate)
     generate.set_defaults(command=lambda o: _dress(recipe_of(o), o))
     animate.set_defaults(command=lambda o: _dress(_moving(o), o))
+    photo = commands.add_parser("photo", parents=[common, dress], help="make a material out of a photo")
+    photo.add_argument("path", type=Path, metavar="PHOTO", help="a picture")
+    arguments.photo_options(photo)
+    arguments.export_options(photo)
+    photo.set_defaults(command=lambda o: _dress(recipe.from_dict(arguments.photo_recipe(o)), o))
     run = commands.add_parser("run", parents=[common, dress], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=lambda o: _dress(recipe.load(o.recipe), o))
@@ -85,6 +90,7 @@ def _moving(options: argparse.Namespace) -> Recipe:
 
 
 def _dress(wanted: Recipe, options: argparse.Namespace) -> None:
+    wanted = wanted.moved(lambda path: str(Path(path).resolve()))  # the file may be opened from anywhere
     how = _placing(options)
     objects = targets.named(options.object) if options.object else targets.selected(bpy.context)
     plan = wear.plan(objects, how, options.images, new=options.new)

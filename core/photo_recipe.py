@@ -126,7 +126,7 @@ def resized(recipe: Recipe, width: int, height: int) -> Recipe:
     """
     wishes = wishes_of(recipe)
     if wishes is None:
-        raise InputError("The steps of this recipe name sizes of their own; write the new ones into the recipe.")
+        raise InputError("This was read from files and has the size of those or of its steps; make it without another.")
     further = [kinds.to_dict(step) for step in recipe.steps[len(_plan(recipe)) :]]
     made = steps(Path(recipe.path), replace(wishes, width=width, height=height))
     return from_dict({**recipe.to_dict(), "steps": [*made, *further]})

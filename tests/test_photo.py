@@ -193,7 +193,7 @@ def test_a_recipe_at_another_size_is_the_one_that_is_made_for_it(picture, wishes
 def test_steps_of_ones_own_have_no_other_size(picture, further):
     example = {"do": "example", "width": 128, "height": 64}
     recipe = from_dict({"source": {"path": str(picture)}, "steps": [*further, example]})
-    with pytest.raises(InputError, match="sizes of their own"):
+    with pytest.raises(InputError, match="without another"):
         resized(recipe, 128, 128)
 
 
