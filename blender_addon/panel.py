@@ -99,7 +99,7 @@ class _Photo(_Tab):
         column.prop(chosen, "photo_even")
         column.prop(chosen, "photo_denoise", slider=True)
         column.prop(chosen, "photo_seamless")
-        _part(column, chosen.photo_seamless).prop(chosen, "photo_arrangement", expand=True)
+        _part(column, chosen.photo_seamless).row().prop(chosen, "photo_arrangement", expand=True)
         column.prop(chosen, "photo_maps")
         derived = _part(column, chosen.photo_maps)
         derived.prop(chosen, "photo_strength", slider=True)
