@@ -209,6 +209,7 @@ class _Material(_Tab):
         row = layout.row(align=True)
         for size in ("1024", "2048", "4096"):
             row.operator("tessera.regenerate", text=f"{int(size) // 1024}K", icon="FILE_REFRESH").size = size
+        layout.operator("tessera.upscale", icon="FULLSCREEN_ENTER")
         row = layout.row(align=True)
         row.operator("tessera.vary", icon="MOD_NOISE")
         row.prop(chosen, "vary_amount", text="", slider=True)

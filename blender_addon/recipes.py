@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -13,7 +14,7 @@ from .core.errors import InputError, OutputError
 from .core.maps import CHANNELS
 from .core.photo_recipe import Wishes
 from .core.recipe import Recipe, from_dict, parse_size
-from .core.steps import Stylize
+from .core.steps import Stylize, Upscale
 from .materials import Memory, relative
 from .placing import Placing
 from .preferences import preferences
@@ -102,9 +103,10 @@ def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
 def resized(recipe: Recipe, size: str) -> Recipe:
     """A remembered recipe at another size ("" for its own), in the format that the preferences name now.
 
-    One number is the longer side of what was made of a photo. `InputError` for what is no size, and for other maps
-    that were read, which have one of their own.
+    It takes the place of `enlarged`; of what was made of a photo, one number is the longer side. `InputError` for what
+    is no size, and for other maps that were read, which have one of their own.
     """
+    recipe = replace(recipe, steps=recipe.steps[:-1]) if size and _last_factor(recipe) > 1 else recipe
     plain = recipe.to_dict()
     if size and recipe.path:
         plain = photo_recipe.resized(recipe, *_in_proportion(recipe, size)).to_dict()
@@ -126,8 +128,23 @@ def _in_proportion(recipe: Recipe, size: str) -> tuple[int, int]:
 
 def size_of(recipe: Recipe) -> tuple[int, int]:
     """Width and height in pixels of what a remembered recipe makes."""
-    shown = photo_recipe.wishes_of(recipe) or recipe
-    return shown.width, shown.height
+    shown, factor = photo_recipe.wishes_of(recipe) or recipe, _last_factor(recipe)
+    return shown.width * factor, shown.height * factor
+
+
+def enlarged(recipe: Recipe) -> Recipe:
+    """A remembered recipe with twice the pixels on the same surface; `InputError` when they were added twice before."""
+    factor = _last_factor(recipe)
+    if factor == 4:
+        raise InputError("This material was upscaled twice, which is the most; choose a size to begin from another.")
+    former = recipe.steps[:-1] if factor > 1 else recipe.steps
+    return replace(recipe, steps=(*former, Upscale(2 * factor)))
+
+
+def _last_factor(recipe: Recipe) -> int:
+    """By how much `enlarged` made it larger; the steps of a photo end in another one than this."""
+    last = recipe.steps[-1] if recipe.steps else None
+    return last.factor if isinstance(last, Upscale) else 1
 
 
 def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
