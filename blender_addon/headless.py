@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from . import assets, engine, gallery, making, pixels, placing, targets, wear
+from . import assets, engine, gallery, making, materials, pixels, placing, targets, wear
 from .core import arguments, images, interruptible, recipe
 from .core.arguments import Parser, recipe_of
 from .core.errors import InputError, TesseraError
@@ -96,7 +96,7 @@ def _dress(wanted: Recipe, options: argparse.Namespace) -> None:
     plan = wear.plan(objects, how, options.images, new=options.new)
     _check_save(options)
     material, categories = _make(plan, wanted, options, asset=options.asset)
-    _save(options, categories)
+    _save(options, categories, material)
     _say(options, f"{', '.join(o.name for o in objects)} wears '{material.name}'")
 
 
@@ -190,9 +190,11 @@ def _check_save(options: argparse.Namespace) -> None:
         images.check_folder(options.save.resolve().parent)
 
 
-def _save(options: argparse.Namespace, categories: set[str]) -> None:
+def _save(options: argparse.Namespace, categories: set[str], material: bpy.types.Material | None = None) -> None:
+    """Save the file; what a `material` was read from is found again from its new place."""
     if options.save is None:
         return
+    memory = materials.recall(material)
     path = options.save.resolve()
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False)
@@ -200,9 +202,12 @@ def _save(options: argparse.Namespace, categories: set[str]) -> None:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
         raise InputError(f"'{path}' cannot be saved ({reason}); choose another place.") from None
     outside = [image for image in bpy.data.images if pixels.is_ours(image) and not image.packed_file]
-    if outside:  # only a saved file knows what lies beside it
+    read = memory is not None and memory.recipe.paths()
+    if outside or read:  # only a saved file knows what lies beside it
         for image in outside:
             pixels.make_relative(image)
+        if read:
+            materials.remember(material, memory)
         bpy.ops.wm.save_mainfile()
     if categories:
         assets.write_catalogs(path.parent, categories)

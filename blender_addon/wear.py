@@ -19,7 +19,7 @@ from .placing import Placing
 from .preferences import preferences
 from .targets import Coordinates
 
-_read: set[str] = set()  # paths that were read since Blender was started: someone has chosen them
+_read: set[str] = set()  # paths that were read since Blender was started: someone has allowed it
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ def plan(objects: Sequence[bpy.types.Object], how: Placing, folder: Path | None 
 def again(material: bpy.types.Material) -> tuple[Wearing, Recipe]:
     """Make a material's maps anew where they are: the plan, and the recipe that the material remembers.
 
-    `InputError` when it cannot be: a recipe may come from a stranger's file, and reads nothing outside that file's
-    folder, but for what was read already, before someone has looked at the path.
+    `InputError` when it cannot be: a recipe may come from a stranger's file, and reads nothing but what was read before
+    in this session or lies in the folder of the file, until someone has looked at the path.
     """
     if not material.is_editable:
         raise InputError(f"'{material.name}' is linked from another file; make it local first.")
     memory = materials.memory_of(material)
     for path in memory.recipe.paths():
         home = bpy.data.filepath and Path(bpy.data.filepath).parent
-        if home and not (path in _read or is_inside(path, home) or preferences().trust_paths):
+        if not (path in _read or (home and is_inside(path, home)) or preferences().trust_paths):
             raise InputError(f"This material reads '{path}'; if you trust it, allow that in Tessera's preferences.")
     where = targets.coordinates_from(memory.coordinates)
     folder = recipes.image_folder(sequence=memory.recipe.animation is not None)

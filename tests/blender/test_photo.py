@@ -151,9 +151,9 @@ def test_a_photo_that_vanishes_meanwhile_changes_nothing(cube, settings, photo):
 def test_cancelling_leaves_everything_as_it_was(cube, core, settings, tmp_path):
     from_photo()
     before, former = count(), arrays(worn())
-    settings.photo_path, settings.photo_even = str(saved(core, tmp_path / "large.png", 2048, 2048)), True
+    settings.photo_path, settings.photo_even = str(saved(core, tmp_path / "large.png", 1024, 1024)), True
     plan = part("wear").plan([cube], part("placing").Placing())
-    job = part("jobs").Job("x", plan.make(part("recipes").photographed(settings, size="4096")))
+    job = part("jobs").Job("x", plan.make(part("recipes").photographed(settings, size="2048")))
     job.start()
     while job.progress.fraction == 0:
         time.sleep(0.01)
@@ -299,8 +299,18 @@ def test_a_photo_beside_the_file_is_found_after_the_folder_was_moved(cube, core,
     assert bpy.ops.tessera.regenerate(size="64") == {"FINISHED"} and size() == (64, 64)
 
 
+def test_headless_saves_where_the_photo_is_from_there(cube, photo, tmp_path):
+    (tmp_path / "deep").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "deep" / "a.blend"))
+    words = ("photo", photo, "--size", "64", "--without", ",".join(PARTS), "--quiet")
+    assert headless(*words, "--save", tmp_path / "b.blend") == 0
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "b.blend"))
+    assert "//My photo.png" in worn()["tessera"] and bpy.ops.tessera.regenerate(size="128") == {"FINISHED"}
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
 @pytest.mark.parametrize("where", ["path", "mask"])
-def test_a_recipe_of_a_stranger_reads_nothing_outside_the_files_folder(cube, core, settings, photo, tmp_path, where):
+def test_a_recipe_of_a_stranger_reads_nothing_elsewhere(cube, core, settings, tmp_path, where, is_saved):
     from_photo()
     secret = str(saved(core, tmp_path / "secret.png", 64, 64))
     memory = json.loads(worn()["tessera"])
@@ -310,8 +320,9 @@ def test_a_recipe_of_a_stranger_reads_nothing_outside_the_files_folder(cube, cor
         memory["recipe"]["steps"].append({"do": "heal", "mask": secret})
     worn()["tessera"] = json.dumps(memory)
     (tmp_path / "home").mkdir()
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "home" / "a.blend"))
-    for again in (bpy.ops.tessera.regenerate, bpy.ops.tessera.vary):
+    if is_saved:
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "home" / "a.blend"))
+    for again in (bpy.ops.tessera.regenerate, bpy.ops.tessera.vary, bpy.ops.tessera.upscale):
         assert "secret.png'; if you trust it" in refused(again)
 
 
