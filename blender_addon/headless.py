@@ -1,4 +1,4 @@
-"""`blender -b FILE.blend -c tessera generate | run | library`: the same work without a window.
+"""`blender -b FILE.blend -c tessera generate | animate | photo | run | library`: the same work without a window.
 
 Exit status: 0 done, 2 the request cannot be met (one sentence on stderr says why).
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from . import assets, engine, gallery, making, pixels, placing, targets, wear
+from . import assets, engine, gallery, making, materials, pixels, placing, targets, wear
 from .core import arguments, images, interruptible, recipe
 from .core.arguments import Parser, recipe_of
 from .core.errors import InputError, TesseraError
@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     arguments.motion_options(animate)
     generate.set_defaults(command=lambda o: _dress(recipe_of(o), o))
     animate.set_defaults(command=lambda o: _dress(_moving(o), o))
+    photo = commands.add_parser("photo", parents=[common, dress], help="make a material out of a photo")
+    photo.add_argument("path", type=Path, metavar="PHOTO", help="a picture")
+    arguments.photo_options(photo)
+    arguments.export_options(photo)
+    photo.set_defaults(command=lambda o: _dress(recipe.from_dict(arguments.photo_recipe(o)), o))
     run = commands.add_parser("run", parents=[common, dress], help="make what a recipe (TOML) says")
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run.set_defaults(command=lambda o: _dress(recipe.load(o.recipe), o))
@@ -85,12 +90,13 @@ def _moving(options: argparse.Namespace) -> Recipe:
 
 
 def _dress(wanted: Recipe, options: argparse.Namespace) -> None:
+    wanted = wanted.moved(lambda path: str(Path(path).resolve()))  # the file may be opened from anywhere
     how = _placing(options)
     objects = targets.named(options.object) if options.object else targets.selected(bpy.context)
     plan = wear.plan(objects, how, options.images, new=options.new)
     _check_save(options)
     material, categories = _make(plan, wanted, options, asset=options.asset)
-    _save(options, categories)
+    _save(options, categories, material)
     _say(options, f"{', '.join(o.name for o in objects)} wears '{material.name}'")
 
 
@@ -184,9 +190,11 @@ def _check_save(options: argparse.Namespace) -> None:
         images.check_folder(options.save.resolve().parent)
 
 
-def _save(options: argparse.Namespace, categories: set[str]) -> None:
+def _save(options: argparse.Namespace, categories: set[str], material: bpy.types.Material | None = None) -> None:
+    """Save the file; what a `material` was read from is found again from its new place."""
     if options.save is None:
         return
+    memory = materials.recall(material)
     path = options.save.resolve()
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False)
@@ -194,9 +202,12 @@ def _save(options: argparse.Namespace, categories: set[str]) -> None:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
         raise InputError(f"'{path}' cannot be saved ({reason}); choose another place.") from None
     outside = [image for image in bpy.data.images if pixels.is_ours(image) and not image.packed_file]
-    if outside:  # only a saved file knows what lies beside it
+    read = memory is not None and memory.recipe.paths()
+    if outside or read:  # only a saved file knows what lies beside it
         for image in outside:
             pixels.make_relative(image)
+        if read:
+            materials.remember(material, memory)
         bpy.ops.wm.save_mainfile()
     if categories:
         assets.write_catalogs(path.parent, categories)

@@ -70,6 +70,20 @@ class TESSERA_OT_vary(_MaterialOperator, bpy.types.Operator):
         return self._wearing.make(recipes.varied(recipe, amount, self.seed if given("seed") else random_seed()))
 
 
+class TESSERA_OT_upscale(_MaterialOperator, bpy.types.Operator):
+    """Give this material twice the pixels on each side, with the detail that such surfaces have"""
+
+    bl_idname = "tessera.upscale"
+    bl_label = "Upscale 2x"
+    bl_options = {"UNDO"}
+    title = "Adding detail"
+
+    def prepare(self, context: bpy.types.Context) -> Steps:
+        """Take down which material, and what it remembers."""
+        self._wearing, recipe = wear.again(_material(context))
+        return self._wearing.make(recipes.resized(recipes.enlarged(recipe), ""))
+
+
 class TESSERA_OT_recall(bpy.types.Operator):
     """Set the panel to the recipe that the material of the active object was made from"""
 
@@ -198,6 +212,7 @@ def _material(context: bpy.types.Context) -> bpy.types.Material:
 _CLASSES = (
     TESSERA_OT_regenerate,
     TESSERA_OT_vary,
+    TESSERA_OT_upscale,
     TESSERA_OT_recall,
     TESSERA_OT_mark_asset,
     TESSERA_OT_bake,

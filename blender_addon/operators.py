@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.props import FloatProperty, IntProperty, StringProperty
@@ -43,14 +43,43 @@ class TESSERA_OT_generate(JobOperator, bpy.types.Operator):
         self._wearing = wear.plan(
             targets.selected(context), recipes.placed(chosen), recipes.image_folder(), new=chosen.new_material
         )
-        keys = ("material", "seed", "size", "morph", "amount")
-        given = {key: getattr(self, key) for key in keys if self.properties.is_property_set(key)}
+        given = _given(self, "material", "seed", "size", "morph", "amount")
         return self._wearing.make(recipes.asked(chosen, **given))
 
     def finish(self, context: bpy.types.Context, result: Made) -> None:
         """Dress the objects."""
         self._wearing.finish(result)
         settings.of(context).seed = min(result.recipe.seed, recipes.LARGEST_SEED)
+        self.report({"INFO"}, making.told(result))
+
+
+class TESSERA_OT_from_photo(JobOperator, bpy.types.Operator):
+    """Make a material out of the panel's photo and put it on the selected objects, in place of one of Tessera"""
+
+    bl_idname = "tessera.from_photo"
+    bl_label = "Material From Photo"
+    bl_options = {"UNDO"}
+    title = "Working on the photo"
+
+    photo: StringProperty(name="Photo", description="As in the panel if left out", subtype="FILE_PATH")
+    size: StringProperty(name="Size", description="Pixels, as 1024 or 1024x512; as in the panel if left out")
+    seed: IntProperty(name="Seed", description="As in the panel if left out", min=0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """An object is needed."""
+        return super().poll(context) and _has_object(cls, context)
+
+    def prepare(self, context: bpy.types.Context) -> Steps:
+        """Take down what is asked for and where it goes."""
+        chosen = settings.of(context)
+        how = recipes.placed(chosen, chosen.photo_width)
+        self._wearing = wear.plan(targets.selected(context), how, recipes.image_folder(), new=chosen.new_material)
+        return self._wearing.make(recipes.photographed(chosen, **_given(self, "photo", "size", "seed")))
+
+    def finish(self, _context: bpy.types.Context, result: Made) -> None:
+        """Dress the objects."""
+        self._wearing.finish(result)
         self.report({"INFO"}, making.told(result))
 
 
@@ -222,6 +251,11 @@ class TESSERA_OT_message(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _given(operator: bpy.types.Operator, *keys: str) -> dict[str, Any]:
+    """What a script gave of these."""
+    return {key: getattr(operator, key) for key in keys if operator.properties.is_property_set(key)}
+
+
 def _refresh() -> None:
     """Read the folders again; the pictures of variations go with the gallery's."""
     gallery.refresh()
@@ -242,6 +276,7 @@ def _has_object(cls: type, context: bpy.types.Context) -> bool:
 
 _CLASSES = (
     TESSERA_OT_generate,
+    TESSERA_OT_from_photo,
     TESSERA_OT_animate,
     TESSERA_OT_variations,
     TESSERA_OT_take_variation,

@@ -79,6 +79,36 @@ class _Variations(_Tab):
             grid.column()  # else few pictures fill the row
 
 
+class _Photo(_Tab):
+    """A photo becomes a material."""
+
+    bl_label = "From Photo"
+    bl_parent = "generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The photo, what is done to it in this order, and the button."""
+        chosen, layout = settings.of(context), self.layout
+        layout.prop(chosen, "photo_path", text="")
+        column = _split(layout)
+        column.prop(chosen, "photo_mask")
+        column.prop(chosen, "photo_straighten")
+        if chosen.photo_straighten:
+            for side in ("upper_left", "upper_right", "lower_right", "lower_left"):
+                column.row().prop(chosen, f"photo_{side}")
+        column.prop(chosen, "photo_even")
+        column.prop(chosen, "photo_denoise", slider=True)
+        column.prop(chosen, "photo_seamless")
+        _part(column, chosen.photo_seamless).row().prop(chosen, "photo_arrangement", expand=True)
+        column.prop(chosen, "photo_maps")
+        derived = _part(column, chosen.photo_maps)
+        derived.prop(chosen, "photo_strength", slider=True)
+        derived.prop(chosen, "photo_delight", slider=True)
+        column.prop(chosen, "photo_upscale")
+        _part(column, chosen.mode == "REAL").prop(chosen, "photo_width")
+        _draw_work(layout, "tessera.from_photo", "IMAGE_DATA")
+
+
 class _Morph(_Tab):
     """A second material."""
 
@@ -179,6 +209,7 @@ class _Material(_Tab):
         row = layout.row(align=True)
         for size in ("1024", "2048", "4096"):
             row.operator("tessera.regenerate", text=f"{int(size) // 1024}K", icon="FILE_REFRESH").size = size
+        layout.operator("tessera.upscale", icon="FULLSCREEN_ENTER")
         row = layout.row(align=True)
         row.operator("tessera.vary", icon="MOD_NOISE")
         row.prop(chosen, "vary_amount", text="", slider=True)
@@ -223,6 +254,13 @@ def _split(layout: bpy.types.UILayout) -> bpy.types.UILayout:
     return column
 
 
+def _part(layout: bpy.types.UILayout, active: bool) -> bpy.types.UILayout:
+    """Fields that count only when they are active."""
+    column = layout.column()
+    column.active = active
+    return column
+
+
 def _draw_gallery(layout: bpy.types.UILayout, chosen: settings.TesseraSettings) -> None:
     if not engine.library().materials():
         _draw_text(layout, "No models are installed; put .onnx files into the folder of the preferences.", "ERROR")
@@ -240,17 +278,20 @@ def _draw_centred(layout: bpy.types.UILayout, text: str) -> None:
     row.label(text=text)
 
 
-def _draw_button(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def _draw_work(layout: bpy.types.UILayout, button: str, icon: str) -> None:
+    """A tall button, or how far the work is."""
     job = jobs.current()
+    row = layout.row(align=True)
+    row.scale_y = 1.8
     if job is None:
-        row = layout.row()
-        row.scale_y = 1.8
-        row.operator("tessera.generate", icon="MATERIAL")
+        row.operator(button, icon=icon)
     else:
-        row = layout.row(align=True)
-        row.scale_y = 1.8
         row.progress(factor=job.progress.fraction, text=f"{job.title}: {job.progress.stage}")
         row.operator("tessera.cancel", text="", icon="X")
+
+
+def _draw_button(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    _draw_work(layout, "tessera.generate", "MATERIAL")
     obj = context.view_layer.objects.active
     if obj and obj.type == "MESH" and not obj.data.uv_layers:
         _draw_text(layout, "No UV map: the texture is projected from four sides. Unwrap for normal maps.", "INFO")
@@ -278,8 +319,10 @@ def _draw_recipe(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     if memory is not None:
         recipe = memory.recipe
-        layout.label(text=f"{gallery.title(recipe.title)}, seed {recipe.seed}", icon="MATERIAL")
-        layout.label(text=f"{recipe.width} x {recipe.height} pixels; regenerate at:")
+        seed = f", seed {recipe.seed}" if recipe.material else ""
+        layout.label(text=f"{gallery.title(recipe.title)}{seed}", icon="MATERIAL")
+        width, height = recipes.size_of(recipe)
+        layout.label(text=f"{width} x {height} pixels; regenerate at:")
 
 
 def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
@@ -296,6 +339,7 @@ def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
 _PANELS = {
     "generate": _Generate,
     "variations": _Variations,
+    "photo": _Photo,
     "morph": _Morph,
     "style": _Style,
     "animate": _Animate,

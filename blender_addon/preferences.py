@@ -62,7 +62,7 @@ class TesseraPreferences(bpy.types.AddonPreferences):
     )
     trust_paths: BoolProperty(
         name="Read pictures anywhere",
-        description="Let Regenerate and Vary read pictures outside the file's folder; a stranger's file may name any",
+        description="Let Regenerate, Vary and Upscale read pictures anywhere; a stranger's file may name any",
     )
     provider: EnumProperty(
         name="Run on",

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
 
 from . import placing
+from .core import photo_recipe
+from .core.arguments import PARTS
 from .core.errors import InputError, OutputError
 from .core.maps import CHANNELS
+from .core.photo_recipe import Wishes
 from .core.recipe import Recipe, from_dict, parse_size
-from .core.steps import Stylize
-from .materials import Memory
+from .core.steps import Stylize, Upscale
+from .materials import Memory, relative
 from .placing import Placing
 from .preferences import preferences
 from .settings import CUSTOM, GROWTH, OWN, SIZES, TesseraSettings
 
 LARGEST_SEED = 2**31 - 1  # of Blender's whole numbers
+_CORNERS = ("photo_upper_left", "photo_upper_right", "photo_lower_right", "photo_lower_left")
 
 
 def asked(settings: TesseraSettings, **changes: object) -> Recipe:
     """What the panel asks for; `changes` replace entries of its source. `InputError` when it cannot be."""
-    size = f"{settings.width}x{settings.height}" if settings.size == CUSTOM else settings.size
-    source = {"material": settings.material, "seed": settings.seed, "size": size}
+    source = {"material": settings.material, "seed": settings.seed, "size": _size(settings)}
     if settings.use_morph:
         source |= {"morph": settings.morph, "amount": settings.amount}
     source |= {key: value for key, value in changes.items() if value is not None}
@@ -35,6 +39,39 @@ def asked(settings: TesseraSettings, **changes: object) -> Recipe:
     export = {"maps": [name for name in CHANNELS if name in settings.maps], **file_format()}
     steps = [_style_step(settings)] if settings.use_style else []
     return from_dict({"source": source, "export": export, "steps": steps})
+
+
+def photographed(
+    settings: TesseraSettings, photo: str | None = None, size: str | None = None, seed: int | None = None
+) -> Recipe:
+    """What the panel asks for of a photo, but for what is given; `InputError` or `ImageError` when it cannot be."""
+    if not (photo or settings.photo_path):
+        raise InputError("No photo is chosen; choose one.")
+    path = Path(bpy.path.abspath(photo or settings.photo_path))
+    wishes = Wishes(
+        *parse_size(size or _size(settings)),
+        _corners(settings) if settings.photo_straighten else (),
+        bpy.path.abspath(settings.photo_mask),
+        _exact(settings.photo_denoise),
+        _exact(settings.photo_strength),
+        _exact(settings.photo_delight),
+        settings.seed if seed is None else seed,
+        settings.photo_arrangement == "NEW",
+        frozenset(part for part in PARTS if not getattr(settings, f"photo_{part}")),
+    )
+    wanted = [name for name in wishes.maps if name in settings.maps]
+    if not wanted:
+        raise InputError("No map that a photo gives is chosen; switch Albedo on under Maps.")
+    export = {**({} if len(wanted) == len(wishes.maps) else {"maps": wanted}), **file_format()}
+    return from_dict({"source": {"path": str(path)}, "export": export, "steps": photo_recipe.steps(path, wishes)})
+
+
+def _size(settings: TesseraSettings) -> str:
+    return f"{settings.width}x{settings.height}" if settings.size == CUSTOM else settings.size
+
+
+def _corners(settings: TesseraSettings) -> list[float]:
+    return [_exact(share) for name in _CORNERS for share in getattr(settings, name)]
 
 
 def _style_step(settings: TesseraSettings) -> dict[str, object]:
@@ -66,15 +103,48 @@ def animated(settings: TesseraSettings, still: Recipe) -> Recipe:
 def resized(recipe: Recipe, size: str) -> Recipe:
     """A remembered recipe at another size ("" for its own), in the format that the preferences name now.
 
-    `InputError` for what is no size, and for maps that were read, which have one of their own.
+    It takes the place of `enlarged`; of what was made of a photo, one number is the longer side. `InputError` for what
+    is no size, and for other maps that were read, which have one of their own.
     """
+    recipe = replace(recipe, steps=recipe.steps[:-1]) if size and _last_factor(recipe) > 1 else recipe
     plain = recipe.to_dict()
     if size and recipe.path:
-        raise InputError("This material was read from files, whose size it has; regenerate it without another size.")
-    if size:
+        plain = photo_recipe.resized(recipe, *_in_proportion(recipe, size)).to_dict()
+    elif size:
         width, height = parse_size(size)
         plain["source"] |= {"width": width, "height": height}
     return from_dict({**plain, "export": {**({"maps": list(recipe.maps)} if recipe.maps else {}), **file_format()}})
+
+
+def _in_proportion(recipe: Recipe, size: str) -> tuple[int, int]:
+    width, height = parse_size(size)
+    former = photo_recipe.wishes_of(recipe)
+    if former is None or not size.strip().isdecimal():
+        return width, height
+    longer, multiple = max(former.width, former.height), photo_recipe.MULTIPLE
+    across, down = (round(width * side / longer / multiple) * multiple for side in (former.width, former.height))
+    return max(across, multiple), max(down, multiple)
+
+
+def size_of(recipe: Recipe) -> tuple[int, int]:
+    """Width and height in pixels of what a remembered recipe makes."""
+    shown, factor = photo_recipe.wishes_of(recipe) or recipe, _last_factor(recipe)
+    return shown.width * factor, shown.height * factor
+
+
+def enlarged(recipe: Recipe) -> Recipe:
+    """A remembered recipe with twice the pixels on the same surface; `InputError` when they were added twice before."""
+    factor = _last_factor(recipe)
+    if factor == 4:
+        raise InputError("This material was upscaled twice, which is the most; choose a size to begin from another.")
+    former = recipe.steps[:-1] if factor > 1 else recipe.steps
+    return replace(recipe, steps=(*former, Upscale(2 * factor)))
+
+
+def _last_factor(recipe: Recipe) -> int:
+    """By how much `enlarged` made it larger; the steps of a photo end in another one than this."""
+    last = recipe.steps[-1] if recipe.steps else None
+    return last.factor if isinstance(last, Upscale) else 1
 
 
 def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
@@ -87,20 +157,43 @@ def varied(recipe: Recipe, amount: float, seed: int) -> Recipe:
 def recall(settings: TesseraSettings, memory: Memory) -> None:
     """Set the panel to what a material remembers; `InputError` when the panel has no such thing."""
     recipe, placed = memory.recipe, placing.from_dict(memory.placing)
-    if not recipe.material:
+    wishes = photo_recipe.wishes_of(recipe)
+    if not (recipe.material or wishes):
         raise InputError("This material was read from files, which the panel has no fields for; regenerate it.")
-    settings.material, settings.seed = recipe.material, min(recipe.seed, LARGEST_SEED)
-    sides = str(recipe.width)
-    settings.size = sides if recipe.width == recipe.height and sides in map(str, SIZES) else CUSTOM
-    settings.width, settings.height = recipe.width, recipe.height
-    settings.use_morph, settings.amount = recipe.morph is not None, recipe.amount
-    settings.morph = recipe.morph or settings.morph
     settings.maps = set(recipe.maps or CHANNELS)
     settings.mode, settings.scale, settings.relief = placed.mode, placed.scale, placed.relief
-    _recall_style(settings, next((step for step in recipe.steps if isinstance(step, Stylize)), None))
+    if wishes:
+        _recall_photo(settings, recipe.path, wishes)
+    else:
+        _recall_size(settings, recipe.width, recipe.height)
+        settings.material, settings.seed = recipe.material, min(recipe.seed, LARGEST_SEED)
+        settings.use_morph, settings.amount = recipe.morph is not None, recipe.amount
+        settings.morph = recipe.morph or settings.morph
+        _recall_style(settings, next((step for step in recipe.steps if isinstance(step, Stylize)), None))
     if recipe.animation:
         settings.motion, settings.frames = recipe.animation.motion, recipe.animation.frames
         settings.coat = recipe.animation.coat or settings.coat
+
+
+def _recall_size(settings: TesseraSettings, width: int, height: int) -> None:
+    settings.size = str(width) if width == height and width in SIZES else CUSTOM
+    settings.width, settings.height = width, height
+
+
+def _recall_photo(settings: TesseraSettings, path: str, wishes: Wishes) -> None:
+    _recall_size(settings, wishes.width, wishes.height)
+    settings.seed = min(wishes.seed, LARGEST_SEED)
+    settings.photo_path, settings.photo_mask = relative(path), wishes.mask and relative(wishes.mask)
+    settings.photo_straighten = bool(wishes.corners)
+    for number, name in enumerate(_CORNERS if wishes.corners else ()):
+        setattr(settings, name, wishes.corners[2 * number : 2 * number + 2])
+    settings.photo_denoise, settings.photo_strength = wishes.denoise, wishes.strength
+    settings.photo_delight = wishes.delight
+    settings.photo_arrangement = "NEW" if wishes.fresh else "KEEP"
+    for part in PARTS:
+        setattr(settings, f"photo_{part}", part not in wishes.without)
+    if settings.mode == "REAL":
+        settings.photo_width, settings.scale = settings.scale, 1.0
 
 
 def _recall_style(settings: TesseraSettings, step: Stylize | None) -> None:
@@ -120,9 +213,9 @@ def file_format() -> dict[str, object]:
     return {"format": "exr"} if chosen == "EXR" else {"depth": 16} if chosen == "PNG16" else {}
 
 
-def placed(settings: TesseraSettings) -> Placing:
-    """How the panel asks for it to be laid on."""
-    return Placing(settings.mode, settings.scale, settings.relief)
+def placed(settings: TesseraSettings, metres: float = 1.0) -> Placing:
+    """How the panel asks for it to be laid on; what was read is taken to be a metre wide, unless it is `metres`."""
+    return Placing(settings.mode, settings.scale * (metres if settings.mode == "REAL" else 1.0), settings.relief)
 
 
 def image_folder(sequence: bool = False) -> Path | None:

@@ -10,6 +10,7 @@ from bpy.props import (
     BoolProperty,
     EnumProperty,
     FloatProperty,
+    FloatVectorProperty,
     IntProperty,
     PointerProperty,
     StringProperty,
@@ -82,6 +83,18 @@ def _chosen(field: str) -> dict[str, Callable[..., Any]]:
         setattr(self, field, gallery.by_number(value))
 
     return {"get": get, "set": put}
+
+
+def _corner(name: str, x: float, y: float) -> Any:
+    """A corner of what is taken of a photo."""
+    return FloatVectorProperty(
+        name=name,
+        description="Share of the photo's width from the left, and of its height from above",
+        size=2,
+        default=(x, y),
+        min=0.0,
+        max=1.0,
+    )
 
 
 class TesseraSettings(bpy.types.PropertyGroup):
@@ -222,6 +235,67 @@ class TesseraSettings(bpy.types.PropertyGroup):
         description="Pixels on a side of the baked images",
         items=_SIZE_ITEMS,
         default="1024",
+    )
+    photo_path: StringProperty(
+        name="Photo", description="Photo to make a material of", subtype="FILE_PATH", options=RELATIVE
+    )
+    photo_straighten: BoolProperty(
+        name="Straighten", description="Take what lies between four corners, as seen from straight above"
+    )
+    photo_upper_left: _corner("Upper Left", 0, 0)
+    photo_upper_right: _corner("Upper Right", 1, 0)
+    photo_lower_right: _corner("Lower Right", 1, 1)
+    photo_lower_left: _corner("Lower Left", 0, 1)
+    photo_mask: StringProperty(
+        name="Mask",
+        description="Picture that is light where something in the photo is to be replaced; none if left out",
+        subtype="FILE_PATH",
+        options=RELATIVE,
+    )
+    photo_denoise: FloatProperty(
+        name="Denoise",
+        description="How much noise is taken out: 0 changes nothing",
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    photo_even: BoolProperty(
+        name="Even Out Light", description="Take out light that falls off over large distances", default=True
+    )
+    photo_seamless: BoolProperty(name="Make Seamless", description="Let the texture tile", default=True)
+    photo_arrangement: EnumProperty(
+        name="Arrangement",
+        description="What becomes of the photo so that it tiles",
+        items=[
+            ("KEEP", "Keep", "As in the photo, but for its borders"),
+            ("NEW", "New", "Laid anew out of pieces of the photo; another seed is another texture"),
+        ],
+    )
+    photo_maps: BoolProperty(
+        name="Make Maps", description="Tell normal, height, roughness and AO from the photo", default=True
+    )
+    photo_strength: FloatProperty(
+        name="Relief Strength", description="2 makes slopes twice as steep", default=1.0, min=0.0, max=4.0
+    )
+    photo_delight: FloatProperty(
+        name="Remove Light",
+        description="Share of light and shadow that is taken out of the colours",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    photo_upscale: BoolProperty(
+        name="Upscale", description="Add detail where the photo has too few pixels for the size", default=True
+    )
+    photo_width: FloatProperty(
+        name="Real Width",
+        description="How wide the finished texture is in the real world, which no photo tells",
+        default=1.0,
+        min=0.001,
+        max=1000.0,
+        soft_max=10.0,
+        subtype="DISTANCE",
     )
     engine: EnumProperty(
         name="For",

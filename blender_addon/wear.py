@@ -19,6 +19,8 @@ from .placing import Placing
 from .preferences import preferences
 from .targets import Coordinates
 
+_read: set[str] = set()  # paths that were read since Blender was started: someone has allowed it
+
 
 @dataclass(frozen=True)
 class Wearing:
@@ -58,6 +60,7 @@ class Wearing:
         materials.remember(material, self._memory(made, look, material.name))
         for obj in objects:
             targets.assign(obj, material)
+        _read.update(made.recipe.paths())
         return material
 
     def _memory(self, made: Made, look: materials.Look, name: str) -> Memory:
@@ -82,15 +85,15 @@ def plan(objects: Sequence[bpy.types.Object], how: Placing, folder: Path | None 
 def again(material: bpy.types.Material) -> tuple[Wearing, Recipe]:
     """Make a material's maps anew where they are: the plan, and the recipe that the material remembers.
 
-    `InputError` when it cannot be: a recipe may come from a stranger's file, and reads nothing outside that file's
-    folder before someone has looked at the path.
+    `InputError` when it cannot be: a recipe may come from a stranger's file, and reads nothing but what was read before
+    in this session or lies in the folder of the file, until someone has looked at the path.
     """
     if not material.is_editable:
         raise InputError(f"'{material.name}' is linked from another file; make it local first.")
     memory = materials.memory_of(material)
     for path in memory.recipe.paths():
         home = bpy.data.filepath and Path(bpy.data.filepath).parent
-        if home and not is_inside(path, home) and not preferences().trust_paths:
+        if not (path in _read or (home and is_inside(path, home)) or preferences().trust_paths):
             raise InputError(f"This material reads '{path}'; if you trust it, allow that in Tessera's preferences.")
     where = targets.coordinates_from(memory.coordinates)
     folder = recipes.image_folder(sequence=memory.recipe.animation is not None)

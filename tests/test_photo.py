@@ -1,12 +1,15 @@
 """A photo made ready: straightened, cropped, evenly lit; and the recipe that does it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from core import images, photo, photo_recipe
+from core import images, photo
 from core.errors import ImageError, InputError
-from core.photo_recipe import Wishes, example_steps, steps
+from core.photo_recipe import PARTS, Wishes, example_steps, resized, steps, wishes_of
+from core.recipe import from_dict
 
 
 def ramp(height=80, width=120):
@@ -148,8 +151,55 @@ def test_a_photo_with_too_few_pixels_is_enlarged_at_the_end(picture, size, facto
 
 
 def test_steps_can_be_left_out(picture):
-    plan = steps(picture, Wishes(2048, 2048, without=frozenset(photo_recipe.PARTS)))
-    assert kinds(plan) == ["fit", "fit"]
+    plan = steps(picture, Wishes(2048, 2048, without=frozenset(PARTS)))
+    assert kinds(plan) == ["fit"] and plan[0]["width"] == 2048
+    assert kinds(steps(picture, Wishes(100, 100, without=frozenset(PARTS)))) == ["fit", "fit"]  # 104, and 100
+
+
+def test_a_new_arrangement_takes_the_place_of_mended_seams(picture):
+    plan = steps(picture, Wishes(2048, 1024, denoise=0.5, seed=3, fresh=True))
+    assert kinds(plan) == ["fit", "even", "heal", "example", "maps", "upscale", "fit"] and "seams" not in plan[2]
+    assert plan[3] == {"do": "example", "width": plan[0]["width"], "height": plan[0]["height"], "seed": 3}
+
+
+CORNERS = (0.1, 0.0, 0.9, 0.1, 1.0, 0.9, 0.0, 1.0)
+WISHES = [
+    Wishes(256, 256),
+    Wishes(4096, 2048, strength=2.0, delight=0.5, seed=9),
+    Wishes(256, 128, CORNERS, mask="m.png", denoise=0.25, seed=4, fresh=True),
+    Wishes(512, 512, mask="m.png", denoise=0.5, seed=7, without=frozenset({"seamless", "maps"})),
+    *(Wishes(512, 512, CORNERS, denoise=0.5, without=frozenset({part})) for part in PARTS),
+    Wishes(2048, 2048, without=frozenset(PARTS)),
+]
+
+
+def plan_of(picture, wishes, *further):
+    return from_dict({"source": {"path": str(picture)}, "steps": [*steps(picture, wishes), *further]})
+
+
+@pytest.mark.parametrize("wishes", WISHES)
+def test_a_recipe_tells_what_was_wished(picture, wishes):
+    assert wishes_of(plan_of(picture, wishes)) == wishes
+
+
+@pytest.mark.parametrize("wishes", WISHES)
+def test_a_recipe_at_another_size_is_the_one_that_is_made_for_it(picture, wishes):
+    vary = {"do": "vary", "amount": 0.5, "seed": 1}
+    larger = replace(wishes, width=1024, height=512)
+    assert resized(plan_of(picture, wishes, vary), 1024, 512) == plan_of(picture, larger, vary)
+
+
+@pytest.mark.parametrize("further", [[{"do": "vary"}], [{"do": "fit", "width": 64, "height": 64}]])
+def test_steps_of_ones_own_have_no_other_size(picture, further):
+    example = {"do": "example", "width": 128, "height": 64}
+    recipe = from_dict({"source": {"path": str(picture)}, "steps": [*further, example]})
+    with pytest.raises(InputError, match="without another"):
+        resized(recipe, 128, 128)
+
+
+def test_the_maps_that_come_of_a_photo_are_known():
+    assert Wishes(64, 64).maps == ("albedo", "normal", "height", "roughness", "ao")
+    assert Wishes(64, 64, without=frozenset({"maps"})).maps == ("albedo",)
 
 
 def test_a_mask_marks_places_of_the_whole_photo(picture):

@@ -63,6 +63,21 @@ def test_vary_lays_the_material_anew_and_does_not_pile_up(cube):
     assert same(second, arrays(worn()))
 
 
+def test_upscaling_adds_pixels_and_a_new_size_begins_anew(cube):
+    generate(size="256")
+    small, mapping = arrays(worn()), worn().node_tree.nodes["Tessera mapping"].inputs["Scale"]
+    metres = tuple(mapping.default_value)
+    for side in (512, 1024):
+        assert bpy.ops.tessera.upscale() == {"FINISHED"}
+        large = arrays(worn())
+        assert large["albedo"].shape[0] == side and tuple(mapping.default_value) == pytest.approx(metres)
+    again = large["albedo"].reshape(256, 4, 256, 4, 3).mean((1, 3))
+    assert np.abs(again - small["albedo"]).mean() < 0.05
+    assert "upscaled twice" in refused(bpy.ops.tessera.upscale)
+    bpy.ops.tessera.regenerate(size="256")
+    assert same(small, arrays(worn()))
+
+
 @pytest.fixture
 def moving(cube, tmp_path):
     """Settings for a short animation into a folder."""

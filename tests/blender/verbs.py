@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import bpy
 import numpy as np
@@ -68,3 +70,31 @@ def command_line(*arguments):
     result = subprocess.run(words, capture_output=True, text=True, timeout=120, env=dict(os.environ))
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+class Layout(mock.MagicMock):
+    """Stands for a UILayout: remembers what was drawn, and knows which properties and operators there are."""
+
+    def prop(self, data, name, **given):
+        assert name in data.bl_rna.properties, name
+        self.drawn(name, **given)
+
+    def template_icon_view(self, data, name, **given):
+        self.prop(data, name)
+
+    def operator(self, name, **given):
+        module, function = name.split(".")
+        assert function in dir(getattr(bpy.ops, module)), name
+        self.drawn(name, **given)
+        return mock.MagicMock()
+
+
+def draw(panel):
+    """Draw a panel without a window; everything that was asked of the layout, as text."""
+    layout = Layout()
+    for cls in (c for c in part("panel")._CLASSES if panel in c.bl_idname and c.bl_space_type == "VIEW_3D"):
+        stand_in = SimpleNamespace(layout=layout)
+        cls.draw(stand_in, bpy.context)
+        if hasattr(cls, "draw_header"):
+            cls.draw_header(stand_in, bpy.context)
+    return str(layout.mock_calls)
