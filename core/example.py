@@ -28,6 +28,7 @@ SMALLEST = 32  # pixels of an example, and of what is made
 SEARCHED = 5000  # patches that each place is compared with
 COMPARED = 70_000  # places of a level up to which they are compared; finer ones go on with what the coarser ones found
 BLOCK = 0.25  # side of the blocks that a new texture begins with, as a share of the example's shorter side
+LONG, NARROW = 0.55, 0.1  # the same along and across boards, corrugated sheets and such, which repeat one way only
 ROUNDS = (6, 4, 2)  # searches at each level, coarse first; the last number stands for all further ones
 PHASE = 0.5  # how much the phase of a regular pattern counts, in standard deviations of the picture
 LOYALTY = 1.0  # how much worse a fit is taken to keep pieces whole; see `Patches.cohere`
@@ -163,10 +164,9 @@ def _blocks(room: tuple[int, int], sides: tuple[int, int], lattice: Lattice, ran
     Each block comes from another part of the example, in a random order, so that none is shown much more often.
     """
     sources = _repeated(*sides, *sides)
-    block = max(SIDE, round(BLOCK * min(room)))
-    edges = [np.linspace(0, n, max(1, round(n / block)) + 1).astype(int) for n in sides]
-    rows, columns = len(edges[0]) - 1, len(edges[1]) - 1
     steps = np.array([lattice.down, lattice.across])
+    edges = [_edges(sides[axis], room[axis], min(room), steps[axis], steps[1 - axis]) for axis in (0, 1)]
+    rows, columns = len(edges[0]) - 1, len(edges[1]) - 1
     for number, part in enumerate(random.permutation(rows * columns)):
         row, column = divmod(number, columns)
         start, end = np.array([edges[0][row], edges[1][column]]), np.array([edges[0][row + 1], edges[1][column + 1]])
@@ -176,7 +176,22 @@ def _blocks(room: tuple[int, int], sides: tuple[int, int], lattice: Lattice, ran
         whole += np.where((steps > 0) & (start + whole < 0), steps, 0)  # back into the example
         whole -= np.where((steps > 0) & (start + whole > most), steps, 0)
         sources[start[0] : end[0], start[1] : end[1]] += np.rint(whole).astype(np.int32)
+    for axis in (0, 1):
+        if steps[axis] and not steps[1 - axis]:  # boards do not all end at the same place
+            for low, high in zip(edges[axis][:-1], edges[axis][1:], strict=True):
+                line = np.s_[low:high] if axis == 0 else np.s_[:, low:high]
+                sources[line] = np.roll(sources[line], random.integers(sides[1 - axis]), 1 - axis)
     return np.clip(sources, 0, np.array(room, np.int32) - 1)
+
+
+def _edges(side: int, room: int, shorter: int, step: float, other: float) -> NDArray[np.int64]:
+    """Where blocks begin and end along a side: boards are long and narrow, and a block that ends breaks them."""
+    block = max(SIDE, BLOCK * shorter)
+    if other and not step:
+        block = LONG * room
+    elif step:
+        block = max(1, round((block if other else NARROW * shorter) / step)) * step
+    return np.linspace(0, side, max(1, round(side / block)) + 1).astype(np.int64)
 
 
 def _optimised(
