@@ -63,6 +63,7 @@ def photo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="N|WxH", default="1024", help="pixels (1024)")
     parser.add_argument("--corners", type=float, nargs=8, metavar="N", help=_CORNERS)
     parser.add_argument("--without", metavar="A,B,...", default="", help="leave out some of: " + ", ".join(PARTS))
+    parser.add_argument("--fresh", action="store_true", help="a new arrangement, by example")
     parser.add_argument("--seed", type=int, default=0, help="of what is laid anew (0)")
     heal_options(parser)
     derive_options(parser)
@@ -92,7 +93,8 @@ def photo_recipe(options: argparse.Namespace) -> dict[str, Any]:
         corners = [number / sides[n % 2] for n, number in enumerate(options.corners)]
     without = frozenset(word.strip() for word in options.without.split(",") if word.strip())
     numbers = _given({key: getattr(options, key) for key in ("mask", "denoise", "strength", "delight")})
-    wishes = photo_recipe.Wishes(width, height, corners, seed=options.seed, without=without, **numbers)
+    numbers |= {"seed": options.seed, "fresh": options.fresh}
+    wishes = photo_recipe.Wishes(width, height, corners, without=without, **numbers)
     return maps_recipe(options, *photo_recipe.steps(options.path, wishes))
 
 

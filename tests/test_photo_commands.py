@@ -45,6 +45,13 @@ def test_a_photo_becomes_a_whole_material_that_tiles(photo, tmp_path):
     assert manifest["quality"]["seam"] and (tmp_path / "a" / "preview.png").is_file()
 
 
+def test_a_photo_can_be_arranged_anew(photo, tmp_path):
+    for name, words in {"a": (), "b": ("--fresh",)}.items():
+        run("photo", photo, "--size", "128", "--without", "maps", *words, "--out", tmp_path / name)
+    kept, fresh = (folders.read_folder(tmp_path / name)["albedo"][40:90, 40:90] for name in "ab")
+    assert np.abs(kept - fresh).mean() > 0.03
+
+
 def test_a_small_photo_becomes_a_large_material(photo, tmp_path):
     run("photo", photo, "--size", "400x240", "--out", tmp_path / "a")
     maps = folders.read_folder(tmp_path / "a")
