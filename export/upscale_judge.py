@@ -41,8 +41,8 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
     """Figures, means over materials that were never trained on.
 
     PSNR in dB of albedo and roughness, mean angle of normals in degrees, for the network (no ending), bicubic and
-    Lanczos interpolation; `gain` is over bicubic. `seam` is the mean seam of the albedo (core/quality.py) of the
-    materials that tile, beside those of the reduced and of the true ones.
+    Lanczos interpolation; `gain` is over bicubic, `better` the share of the materials that have one. `seam` is the
+    mean seam of the albedo (core/quality.py) of those that tile, beside those of the reduced and of the true ones.
     """
     figures: Figures = {}
     for factor in FACTORS:
@@ -115,7 +115,8 @@ def _compared(pair: Pair, made: Maps, others: dict[str, Maps]) -> Figures:
         if name in pair.true:
             ours = _decibels(made[name], pair.true[name])
             theirs = {other: _decibels(maps[name], pair.true[name]) for other, maps in others.items()}
-            figures |= {f"{name}_psnr": ours, f"{name}_psnr_gain": ours - theirs["bicubic"]}
+            gain = ours - theirs["bicubic"]
+            figures |= {f"{name}_psnr": ours, f"{name}_psnr_gain": gain, f"{name}_better": float(gain > 0)}
             figures |= {f"{name}_psnr_{other}": value for other, value in theirs.items()}
     if "normal" in pair.true:
         figures["normal_deg"] = _degrees(made, pair.true)
