@@ -130,13 +130,15 @@ def _path(squares: Array, closed: bool) -> tuple[Path, float]:
 
 def _open_path(squares: Array) -> tuple[Path, float]:
     height, width = squares.shape
-    total = squares[0].astype(np.float64)
+    fenced = np.full(width + 2, np.inf)  # costs so far, between two columns that no path takes
+    total = fenced[1:-1]
+    total[:] = squares[0]
     ways = np.zeros((height, width), np.int8)
     for row in range(1, height):
-        beside = np.pad(total, 1, constant_values=np.inf)
-        choice = np.argmin([beside[:-2], beside[1:-1], beside[2:]], 0)
-        ways[row] = choice - 1
-        total = squares[row] + beside[np.arange(width) + choice]
+        left, right = fenced[:-2], fenced[2:]
+        beside = np.minimum(left, right)
+        ways[row] = np.where(beside < total, np.where(left <= right, -1, 1), 0)
+        total[:] = squares[row] + np.minimum(beside, total)
     path = np.empty(height, np.int64)
     path[-1] = int(total.argmin())
     for row in range(height - 1, 0, -1):
