@@ -60,7 +60,7 @@ def synthesize(maps: Maps, width: int, height: int, seed: int, like: bool) -> St
     if like:
         whole = yield from seamless(maps, seed)
         return _repeated(whole, width, height)
-    tiles = tiling(maps)
+    tiles = _tiles(maps)
     maps, periods = _whole_periods(maps, width, height, tiles)
     sources = yield from _new(maps, width, height, periods, tiles, np.random.default_rng(seed))
     made = _laid(maps, sources, tiles)
@@ -76,11 +76,10 @@ def seamless(maps: Maps, seed: int = 0) -> Steps:
     whichever looks more like the photo.
     """
     _check(maps)
-    periods = lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False)
-    if tiling(maps) and _whole(maps, periods):
+    if _tiles(maps):
         return maps
     features = _features(maps)
-    sources = _cut(features, periods)
+    sources = _cut(features, lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False))
     exemplar = Exemplar(features, np.ones(features.shape[:2], bool), tiles=False)
     yield 0.5
     image = exemplar.gather(sources)
@@ -103,12 +102,15 @@ def mend(maps: Maps, hole: Mask, tiles: bool, seed: int) -> Steps:
     features = _features(maps)
     features = np.where(hole[..., None], features[~hole].mean(0), features)
     periods = lattice.periods(features[..., :3] @ LUMINANCE, tiles)
-    sources = yield from mending.fill(_with_phases(features, periods), features.shape[2], hole, tiles, seed)
+    sources = yield from mending.fill(_with_phases(features, periods), features.shape[2], hole, tiles)
     return _laid(maps, sources, tiles, hole)
 
 
-def _whole(maps: Maps, periods: lattice.Periods) -> bool:
-    """Whether a whole number of the periods (down, across) fits the maps: a wrap amid a tile shows no seam."""
+def _tiles(maps: Maps) -> bool:
+    """Whether the maps tile; a wrap amid a tile or a board shows no seam, and yet it breaks the pattern."""
+    if not tiling(maps):
+        return False
+    periods = lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False)
     return all(
         not period or wrapping.whole(size, period) for size, period in zip(maps.size[::-1], periods, strict=True)
     )
