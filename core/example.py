@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import joining, lattice, layout, mending, wrapping
+from . import joining, lattice, laying, mending, wrapping
 from .card import LARGEST
 from .emboss import LUMINANCE
 from .errors import InputError
@@ -194,9 +194,10 @@ def _new(
     """Places (height, width, 2) of a new texture."""
     levels = _levels(_with_phases(_features(maps), periods), width, height)
     first = levels[0]
-    chosen = layout.quilt(layout.Example(first.features, tiles), first.height, first.width, random)
-    yield 0.1
-    sources = np.stack(np.divmod(chosen, first.features.shape[1]), -1).astype(np.int32)
+    factor = 2 ** (len(levels) - 1)
+    coarse = [period / factor if period else None for period in periods]
+    sources = laying.lay(first.features, (coarse[0], coarse[1]), first.height, first.width, tiles, random)
+    yield 0.2
     done, whole = 0, sum(4**number for number in range(len(levels)))
     for number, level in enumerate(levels):
         if number:
@@ -204,7 +205,7 @@ def _new(
         exemplar = Exemplar(level.features, np.ones(level.features.shape[:2], bool), tiles)
         image = exemplar.gather(sources)
         for turn, _ in enumerate(correct(exemplar, sources, image, PASSES, anywhere=0.0 if number else ANYWHERE)):
-            yield 0.1 + 0.8 * (done + 4**number * (turn + 1) / PASSES) / whole
+            yield 0.2 + 0.7 * (done + 4**number * (turn + 1) / PASSES) / whole
         done += 4**number
     return sources
 

@@ -101,7 +101,7 @@ class Exemplar:
             found[part : part + step] = product.argmax(1)
         number = self.places.take(found)
         difference = self.keys.take(number, 0) - queries
-        sources = np.stack(np.divmod(number, self.width), -1).astype(np.int32)
+        sources = np.stack([number // self.width, number % self.width], -1).astype(np.int32)
         return sources, np.einsum("nd,nd->n", difference, difference)
 
     def wrapped(self, sources: Sources) -> Sources:
@@ -146,10 +146,10 @@ def joins(sources: Sources, height: int, width: int) -> Mask:
     return found
 
 
-def around(sources: Sources, rows: Indices, columns: Indices) -> Iterator[Sources]:
-    """For each of eight neighbours, (n, 2): what would stand at these pixels if its piece went on."""
+def around(sources: Sources, rows: Indices, columns: Indices, stride: int = 1) -> Iterator[Sources]:
+    """For each of eight neighbours, `stride` pixels away, (n, 2): what stands at these pixels if its piece goes on."""
     height, width = sources.shape[:2]
-    for down, across in AROUND:
+    for down, across in np.array(AROUND) * stride:
         beside = sources[(rows + down) % height, (columns + across) % width]
         yield beside - np.array((down, across), np.int32)
 
