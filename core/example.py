@@ -31,7 +31,6 @@ LEAST = 24  # pixels of the shorter side at any level
 SLOPES = 0.5  # weight of the normal map's x and y beside the colours when patches are compared
 PHASE = 2.0  # weight of where in its period a pixel stands, in standard deviations of the colours
 PASSES = 3  # corrections of the joints at each level
-ANYWHERE = 0.4  # how much nearer the best patch of all must come to break a piece, at the coarse level
 HOLD = 0.02  # of a pixel's own value against its differences from its neighbours, when joints are evened out
 STRETCH = 0.2  # largest change of scale that makes whole periods fit
 
@@ -204,7 +203,7 @@ def _new(
             sources = mending.finer(sources, level.height, level.width)
         exemplar = Exemplar(level.features, np.ones(level.features.shape[:2], bool), tiles)
         image = exemplar.gather(sources)
-        for turn, _ in enumerate(correct(exemplar, sources, image, PASSES, anywhere=0.0 if number else ANYWHERE)):
+        for turn, _ in enumerate(correct(exemplar, sources, image, PASSES)):
             yield 0.2 + 0.7 * (done + 4**number * (turn + 1) / PASSES) / whole
         done += 4**number
     return sources

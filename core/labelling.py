@@ -18,8 +18,9 @@ from .matching import Indices, Mask, Sources
 ROUNDS = 40
 DAMPING = 0.5  # of a message that is kept from the round before: without, loops swing
 NOWHERE = 100.0  # what a place that cannot be taken costs, in units of the features' deviation
-CHUNK = 4096  # pixels whose pairs of places are compared together
 STEPS = ((0, 1), (1, 0))
+
+_Pairs = tuple[Indices, Indices, Array]  # pixels, their neighbours, and what each pair of places shows (K, K, m)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def choose(stock: Stock, free: Mask, places: Sources, dislike: Array, known: Arr
     number[rows, columns] = np.arange(len(rows))
     _, there = stock.at(places)
     cost = dislike + np.where(there, np.float32(0), np.float32(NOWHERE))
-    pairs: list[tuple[Indices, Indices, Array]] = []  # pixels, their neighbours, and what each pair of places shows
+    pairs: list[_Pairs] = []
     for down, across in (*STEPS, (0, -1), (-1, 0)):
         beside = number[(rows + down) % height, (columns + across) % width]
         step = np.array((down, across), np.int32)
@@ -68,39 +69,57 @@ def choose(stock: Stock, free: Mask, places: Sources, dislike: Array, known: Arr
             other = known[(rows[edge] + down) % height, (columns[edge] + across) % width]
             difference = np.sqrt(((found - other[:, None]) ** 2).sum(-1)) / unit
             cost[edge] += np.where(there, difference, np.float32(1))
-    return _passed(cost, pairs)
+    return _passed(np.ascontiguousarray(cost.T), pairs)
 
 
 def _shown(stock: Stock, first: Sources, second: Sources, step: NDArray[np.int32], unit: np.float32) -> Array:
-    """(m, K, K) what a joint shows between pixels taken from `first` (m, K, 2) and, one step on, from `second`."""
-    shown = np.empty((len(first), first.shape[1], second.shape[1]), np.float32)
-    for start in range(0, len(first), CHUNK):
-        part = slice(start, start + CHUNK)
-        here, _ = stock.at(first[part])
-        on, on_there = stock.at(first[part] + step)
-        there, _ = stock.at(second[part])
-        back, back_there = stock.at(second[part] - step)
-        one = np.sqrt(((here[:, :, None] - back[:, None]) ** 2).sum(-1))
-        two = np.sqrt(((on[:, :, None] - there[:, None]) ** 2).sum(-1))
-        one = np.where(back_there[:, None], one, unit)
-        two = np.where(on_there[:, :, None], two, unit)
-        same = ((first[part] + step)[:, :, None] == second[part][:, None]).all(-1)
-        shown[part] = np.where(same, np.float32(0), (one + two) / unit)
+    """(K, K, m) what a joint shows between pixels taken from `first` (m, K, 2) and, one step on, from `second`."""
+    here, _ = stock.at(first)
+    on, on_there = stock.at(first + step)
+    there, _ = stock.at(second)
+    back, back_there = stock.at(second - step)
+    choices = first.shape[1]
+    shown = np.empty((choices, choices, len(first)), np.float32)
+    for one in range(choices):
+        for other in range(choices):
+            before = _distance(here[:, one], back[:, other])
+            after = _distance(on[:, one], there[:, other])
+            before = np.where(back_there[:, other], before, unit)
+            after = np.where(on_there[:, one], after, unit)
+            same = (first[:, one] + step == second[:, other]).all(-1)
+            shown[one, other] = np.where(same, np.float32(0), (before + after) / unit)
     return shown
 
 
-def _passed(cost: Array, pairs: list[tuple[Indices, Indices, Array]]) -> Indices:
-    """The choices (n,) of least cost, as messages between neighbours find them."""
-    messages = [(np.zeros((len(cost), cost.shape[1]), np.float32), np.zeros_like(cost)) for _ in pairs]
+def _distance(one: Array, other: Array) -> Array:
+    difference = one - other
+    distance: Array = np.sqrt(np.einsum("nc,nc->n", difference, difference))
+    return distance
+
+
+def _passed(cost: Array, pairs: list[_Pairs]) -> Indices:
+    """The choices (n,) of least cost (K, n), as messages between neighbours find them."""
+    messages = [(np.zeros_like(cost), np.zeros_like(cost)) for _ in pairs]
     for _ in range(ROUNDS):
         total = cost + sum(forth + back for forth, back in messages)
         for (first, second, shown), (forth, back) in zip(pairs, messages, strict=True):
             # `forth` tells a pixel what the one before it along the step thinks, `back` the one after it.
-            onwards = ((total - back)[first][:, :, None] + shown).min(1)
-            backwards = ((total - forth)[second][:, None, :] + shown).min(2)
+            onwards = _least(shown, (total - back)[:, first])
+            backwards = _least(shown.swapaxes(0, 1), (total - forth)[:, second])
             for message, at, told in ((forth, second, onwards), (back, first, backwards)):
-                told -= told.min(1, keepdims=True)
-                message[at] = DAMPING * message[at] + (1 - DAMPING) * told
+                told -= told.min(0)
+                message[:, at] = DAMPING * message[:, at] + (1 - DAMPING) * told
     total = cost + sum(forth + back for forth, back in messages)
-    chosen: Indices = total.argmin(1)
+    chosen: Indices = total.argmin(0)
     return chosen
+
+
+def _least(shown: Array, thought: Array) -> Array:
+    """(K, m): for each choice of the second pixel the least of what is shown (K, K, m) and thought (K, m) of the first.
+
+    One choice of the first after the other: sums over a short axis would take many times longer.
+    """
+    least = shown[0] + thought[0]
+    for one in range(1, len(shown)):
+        np.minimum(least, shown[one] + thought[one], out=least)
+    return least

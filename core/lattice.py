@@ -10,7 +10,7 @@ from .maps import Array
 BROAD = 3.0  # shading broader than this share of a side (1 / BROAD) says nothing of periods
 SHORTEST = 6  # pixels
 LONGEST = 0.6  # of a side: less than that much overlap proves nothing
-PROMINENT = 0.2  # how far a peak must stand above the valley before it; 1 is the whole of a picture like itself
+PROMINENT = 0.12  # how far a peak must stand above the valley before it; 1 is the whole of a picture like itself
 EQUAL = 0.85  # of the highest peak: the first one as high as this is the period, the others are its multiples
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,6 @@ REACH = SIDE // 2
 DEPTH = 24  # main directions of the patches that they are compared by
 SAMPLE = 4096  # patches that those directions are found from
 CHUNK = 16384  # patches that are projected together
-PRODUCTS = 2**24  # products of queries and keys that are held at a time
 KEEP = 0.999  # a pixel changes its piece only for a better fit than this share of its own
 AROUND = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if (down, across) != (0, 0))
 
@@ -50,10 +49,9 @@ class Exemplar:
         self.centre: Array = sample.mean(0)
         sample = sample - self.centre
         _, directions = np.linalg.eigh(sample.T @ sample)
-        self.projection: Array = np.ascontiguousarray(directions[:, ::-1][:, :DEPTH])
+        self.projection: Array = np.ascontiguousarray(directions[:, ::-1][:, :DEPTH], np.float32)
         rows, columns = np.divmod(np.arange(self.height * self.width), self.width)
         self.keys: Array = self.project(features, rows, columns)
-        self._half_squares: Array = np.einsum("nd,nd->n", self.keys, self.keys) / 2
 
     def project(self, image: Array, rows: Indices, columns: Indices) -> Array:
         """(n, D): the surroundings of pixels of a torus (H, W, C), as patches are compared."""
@@ -83,26 +81,6 @@ class Exemplar:
         difference = self.keys.take(number, 0)
         difference -= queries
         return np.where(there, np.einsum("nd,nd->n", difference, difference), np.float32(np.inf))
-
-    def nearest(self, queries: Array, penalty: Array | None = None) -> tuple[Sources, Array]:
-        """Sources (n, 2) of the patches nearest to queries (n, D), all being looked at, and their squared distances.
-
-        A `penalty` (h * w,) is added to the squared distances when they are compared.
-        """
-        least = self._half_squares.take(self.places)
-        if penalty is not None:
-            least = least + penalty.take(self.places) / 2
-        keys = np.ascontiguousarray(self.keys.take(self.places, 0).T)
-        found = np.empty(len(queries), np.int64)
-        step = max(1, PRODUCTS // len(self.places))
-        for part in range(0, len(queries), step):
-            product = queries[part : part + step] @ keys
-            product -= least
-            found[part : part + step] = product.argmax(1)
-        number = self.places.take(found)
-        difference = self.keys.take(number, 0) - queries
-        sources = np.stack([number // self.width, number % self.width], -1).astype(np.int32)
-        return sources, np.einsum("nd,nd->n", difference, difference)
 
     def wrapped(self, sources: Sources) -> Sources:
         """The same places, inside the picture."""
@@ -160,12 +138,10 @@ def correct(
     image: Array,
     passes: int,
     free: Mask | None = None,
-    anywhere: float = 0.0,
 ) -> Iterator[None]:
     """Let pieces meet better, in place: sources (H, W, 2) and the image (H, W, C) that they lay on the torus.
 
-    Only what is `free` (H, W) changes. With `anywhere` above 0, the nearest patch of all takes a pixel that no piece
-    fits unless it is that many times worse. One yield for each pass.
+    Only what is `free` (H, W) changes. One yield for each pass.
     """
     for _ in range(passes):
         for half in (0, 1):  # every other pixel, so that two neighbours never swap places
@@ -185,9 +161,6 @@ def correct(
                 better = distance < lowest * KEEP
                 best = np.where(better[:, None], candidate, best)
                 lowest = np.where(better, distance, lowest)
-            if anywhere:
-                candidate, distance = exemplar.nearest(queries)
-                best = np.where((distance < anywhere * lowest)[:, None], candidate, best)
             best = exemplar.wrapped(best)
             sources[rows, columns] = best
             image[rows, columns] = exemplar.gather(best)

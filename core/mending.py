@@ -1,6 +1,6 @@
 """Holes filled with large pieces of the rest of the same picture.
 
-For each block of the hole, the shifts at which its surroundings stand elsewhere too (after He and Sun 2012, "Statistics of
+For each block of the hole, the shifts at which its surroundings stand elsewhere too (He and Sun 2012, "Statistics of
 Patch Offsets for Image Completion", but found by correlation), then the choice among them that shows the fewest
 joints (core/labelling.py), at a coarse level; finer levels move the joints (core/matching.py). Pieces are copied, so
 the filling is as sharp as the picture.
