@@ -29,7 +29,6 @@ SMALLEST = 32  # pixels on a side of a photo, and of what is made
 COARSE = 128  # pixels of the longer side at which a new texture is laid
 LEAST = 24  # pixels of the shorter side at any level
 SLOPES = 0.5  # weight of the normal map's x and y beside the colours when patches are compared
-PHASE = 2.0  # weight of where in its period a pixel stands, in standard deviations of the colours
 PASSES = 3  # corrections of the joints at each level
 HOLD = 0.02  # of a pixel's own value against its differences from its neighbours, when joints are evened out
 STRETCH = 0.2  # largest change of scale that makes whole periods fit
@@ -44,7 +43,7 @@ class _Level:
     width: int
 
 
-def synthesize(maps: Maps, width: int, height: int, seed: int, like: bool) -> Steps:
+def synthesize(maps: Maps, width: int, height: int, seed: int = 0, like: bool = False) -> Steps:
     """A texture of `width` x `height` pixels that tiles, from maps whose albedo need not tile; a step of work.
 
     A new one of the same kind, at the same scale; or with `like`, the photo itself with its layout, made to tile and
@@ -87,7 +86,7 @@ def seamless(maps: Maps, seed: int = 0) -> Steps:
     return _laid(maps, sources, tiles=False)
 
 
-def mend(maps: Maps, hole: Mask, tiles: bool, seed: int) -> Steps:
+def mend(maps: Maps, hole: Mask, tiles: bool, seed: int = 0) -> Steps:
     """The maps with a `hole` (H, W) filled from the rest of the same picture; a step of work.
 
     Nothing outside the hole changes. `tiles` tells whether the picture wraps around its edges. `InputError` when
@@ -101,7 +100,7 @@ def mend(maps: Maps, hole: Mask, tiles: bool, seed: int) -> Steps:
     features = _features(maps)
     features = np.where(hole[..., None], features[~hole].mean(0), features)
     periods = lattice.periods(features[..., :3] @ LUMINANCE, tiles)
-    sources = yield from mending.fill(_with_phases(features, periods), features.shape[2], hole, tiles)
+    sources = yield from mending.fill(laying.with_phases(features, periods), features.shape[2], hole, tiles)
     return _laid(maps, sources, tiles, hole)
 
 
@@ -191,7 +190,7 @@ def _new(
     random: np.random.Generator,
 ) -> Generator[float, None, Sources]:
     """Places (height, width, 2) of a new texture."""
-    levels = _levels(_with_phases(_features(maps), periods), width, height)
+    levels = _levels(_features(maps), width, height)
     first = levels[0]
     factor = 2 ** (len(levels) - 1)
     coarse = [period / factor if period else None for period in periods]
@@ -207,18 +206,6 @@ def _new(
             yield 0.2 + 0.7 * (done + 4**number * (turn + 1) / PASSES) / whole
         done += 4**number
     return sources
-
-
-def _with_phases(features: Array, periods: lattice.Periods) -> Array:
-    """The features (h, w, C) and where in its period each pixel stands: two waves for each axis that has periods."""
-    size = np.float32(PHASE * features.std((0, 1)).max())
-    planes = [features]
-    for axis, period in enumerate(periods):
-        if period:
-            angle = 2 * np.pi * np.arange(features.shape[axis]) / period
-            waves = size * np.stack([np.sin(angle), np.cos(angle)], -1).astype(np.float32)
-            planes.append(np.broadcast_to(np.expand_dims(waves, 1 - axis), (*features.shape[:2], 2)))
-    return np.concatenate(planes, -1)
 
 
 def _cut(features: Array, periods: lattice.Periods) -> Sources:

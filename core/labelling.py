@@ -42,8 +42,10 @@ class Stock:
         return self.features.reshape(-1, self.features.shape[2]).take(number, 0), there
 
 
-def choose(stock: Stock, free: Mask, places: Sources, dislike: Array, known: Array | None) -> Indices:
+def choose(stock: Stock, free: Mask, places: Sources, dislike: Array, known: Array | None) -> tuple[Indices, float]:
     """Numbers (n,) of the places chosen for the n pixels of a torus that are `free` (H, W), in their order.
+
+    And what is seen of the joints between them, as a mean over the pixels.
 
     `places` (n, K, 2) are the choices and `dislike` (n, K) what each costs by itself, in units of the features'
     deviation. Where the torus is not free it shows `known` (H, W, C).
@@ -69,7 +71,9 @@ def choose(stock: Stock, free: Mask, places: Sources, dislike: Array, known: Arr
             other = known[(rows[edge] + down) % height, (columns[edge] + across) % width]
             difference = np.sqrt(((found - other[:, None]) ** 2).sum(-1)) / unit
             cost[edge] += np.where(there, difference, np.float32(1))
-    return _passed(np.ascontiguousarray(cost.T), pairs)
+    chosen = _passed(np.ascontiguousarray(cost.T), pairs)
+    seen = sum(float(shown[chosen[one], chosen[other], np.arange(len(one))].sum()) for one, other, shown in pairs)
+    return chosen, seen / len(chosen)
 
 
 def _shown(stock: Stock, first: Sources, second: Sources, step: NDArray[np.int32], unit: np.float32) -> Array:
@@ -119,7 +123,7 @@ def _least(shown: Array, thought: Array) -> Array:
 
     One choice of the first after the other: sums over a short axis would take many times longer.
     """
-    least = shown[0] + thought[0]
+    least: Array = shown[0] + thought[0]
     for one in range(1, len(shown)):
         np.minimum(least, shown[one] + thought[one], out=least)
     return least

@@ -18,6 +18,8 @@ from .matching import Mask, Sources, around
 STRIDE = 9  # pixels from one to the next of the places whose pieces a pixel may belong to
 FINEST = 4.0  # pixels: shorter periods are not laid one by one
 LONGEST = 0.45  # of a side of an exemplar that does not tile: longer ones leave no choice
+PHASE = 2.0  # weight of where in its period a pixel stands, in standard deviations of the colours
+FREEDOM = 0.6  # joints as a share of what a periodic texture has, below which another one is taken
 LIKING = 0.25  # what a pixel gains where it belongs to the piece drawn for its period, in deviations of the features
 
 
@@ -26,33 +28,54 @@ def lay(
 ) -> Sources:
     """Places (height, width, 2) in an exemplar (h, w, C) for each pixel of a new texture.
 
-    `periods` (down, across) are those of both; the texture has a whole number of them.
+    `periods` (down, across) are those of both; the texture has a whole number of them, and keeps to them unless
+    pieces that do not meet far better.
     """
     down, across = periods
-    if down and across and _fits(down, features.shape[0], tiles) and _fits(across, features.shape[1], tiles):
-        places, dislike = _periodic(features.shape[:2], (down, across), height, width, tiles, random)
-    else:
-        places = _quilted(features, height, width, tiles, random)
-        dislike = np.zeros(places.shape[:2], np.float32)
     free: Mask = np.ones((height, width), bool)
     stock = labelling.Stock(features, np.ones(features.shape[:2], bool), tiles)
-    chosen = labelling.choose(stock, free, places, dislike, None)
-    found = places[np.arange(len(places)), chosen].reshape(height, width, 2)
+    ways = []
+    if down and across and _fits(down, features.shape[0], tiles) and _fits(across, features.shape[1], tiles):
+        ways.append(_periodic(features.shape[:2], (down, across), height, width, tiles, random))
+    if not ways and (down or across):
+        ways.append(_quilted(with_phases(features, periods), height, width, tiles, random))
+    ways.append(_quilted(features, height, width, tiles, random))
+    best, least = ways[0][0][:, 0], np.inf
+    for number, (places, dislike) in enumerate(ways):
+        chosen, seen = labelling.choose(stock, free, places, dislike, None)
+        if seen < least * (FREEDOM if number else 1.0):
+            best, least = places[np.arange(len(places)), chosen], seen
     size = np.array(features.shape[:2], np.int32)
+    found = best.reshape(height, width, 2)
     return found % size if tiles else np.clip(found, 0, size - 1)
+
+
+def with_phases(features: Array, periods: Periods) -> Array:
+    """The features (h, w, C) and where in its period each pixel stands: two waves for each axis that has periods."""
+    size = np.float32(PHASE * features.std((0, 1)).max())
+    planes = [features]
+    for axis, period in enumerate(periods):
+        if period:
+            angle = 2 * np.pi * np.arange(features.shape[axis]) / period
+            waves = size * np.stack([np.sin(angle), np.cos(angle)], -1).astype(np.float32)
+            planes.append(np.broadcast_to(np.expand_dims(waves, 1 - axis), (*features.shape[:2], 2)))
+    return np.concatenate(planes, -1)
 
 
 def _fits(period: float, side: int, tiles: bool) -> bool:
     return period >= FINEST and (period <= side / 2 + 1 if tiles else period <= LONGEST * side)
 
 
-def _quilted(features: Array, height: int, width: int, tiles: bool, random: np.random.Generator) -> Sources:
-    """(n, 9, 2): for each pixel the place that quilting gives it, and where the pieces around it go on."""
+def _quilted(
+    features: Array, height: int, width: int, tiles: bool, random: np.random.Generator
+) -> tuple[Sources, Array]:
+    """((n, 9, 2) places, (n, 9) dislikes): for each pixel where quilting takes it from, and where the pieces around go on."""
     laid = layout.quilt(Example(features, tiles), height, width, random)
     sources = np.stack([laid // features.shape[1], laid % features.shape[1]], -1).astype(np.int32)
     rows, columns = (part.ravel() for part in np.indices((height, width)))
     beside = list(around(sources, rows, columns, STRIDE))
-    return np.stack([sources.reshape(-1, 2), *beside], 1)
+    places = np.stack([sources.reshape(-1, 2), *beside], 1)
+    return places, np.zeros(places.shape[:2], np.float32)
 
 
 def _periodic(

@@ -64,6 +64,11 @@ def finer(sources: Sources, height: int, width: int) -> Sources:
     return np.ascontiguousarray(doubled[:height, :width])
 
 
+def _themselves(height: int, width: int) -> Sources:
+    rows, columns = np.meshgrid(np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32), indexing="ij")
+    return np.stack([rows, columns], -1)
+
+
 def _halved(mask: Mask) -> Mask:
     height, width = (side // 2 * 2 for side in mask.shape)
     even = mask[:height, :width]
@@ -80,7 +85,7 @@ def _corrected(picture: Array, hole: Mask, sources: Sources, tiles: bool) -> Gen
     exemplar = Exemplar(wide, ~np.pad(hole, edges, constant_values=True), tiles)
     if not len(exemplar.places):
         raise InputError("The hole leaves too little of the picture to fill it from; mark less of it.")
-    places = np.stack(np.indices(wide.shape[:2]), -1).astype(np.int32)
+    places = _themselves(*wide.shape[:2])
     places[inside] = sources + np.int32(margin)
     image = wide.copy()
     image[inside] = exemplar.gather(places[inside])
@@ -117,8 +122,8 @@ def _chosen(picture: Array, hole: Mask, shown: int, tiles: bool) -> Sources:
     known = picture[..., :shown]
     stock = labelling.Stock(known, usable, tiles)
     dislike = np.zeros(places.shape[:2], np.float32)
-    chosen = labelling.choose(stock, hole, places, dislike, known)
-    sources = np.stack(np.indices(hole.shape), -1).astype(np.int32)
+    chosen, _ = labelling.choose(stock, hole, places, dislike, known)
+    sources = _themselves(*hole.shape)
     found = places[np.arange(len(rows)), chosen]
     size = np.array(hole.shape, np.int32)
     sources[rows, columns] = found % size if tiles else np.clip(found, 0, size - 1)

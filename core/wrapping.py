@@ -62,9 +62,9 @@ def lay(image: Array, axis: int, length: int, closed: bool) -> tuple[Indices, fl
 def _misfit(image: Array, length: int, period: float | None) -> float:
     errors = _errors(image, length)
     left_out = errors.shape[1] / image.shape[1]
-    cost: float = float(errors.mean()) + PATH * _path(errors, closed=False)[1]
+    cost = float(errors.mean()) + PATH * _path(errors, closed=False)[1]
     broken = period is not None and not whole(length, period)
-    return cost * (1 + SHORTER * left_out) * (BROKEN if broken else 1.0)
+    return float(cost * (1 + SHORTER * left_out) * (BROKEN if broken else 1.0))
 
 
 def _errors(image: Array, length: int) -> Array:
