@@ -1,10 +1,11 @@
-"""Texture by example: a picture that tiles, of any size, made of pieces of another; no network, no training.
+"""Texture by example: a photo made to tile, grown to any size, or mended, from nothing but its own pixels.
 
-Coarse levels first, every place gets the patch of the example that fits best what is there (texture optimisation;
-Kwatra et al. 2005, "Texture Optimization for Example-based Synthesis"), and pieces of the example grow as long as they
-fit nearly as well (core/patches.py). A new texture begins as blocks laid at random, one that is to stay as it is as the
-example itself; what repeats regularly does so a whole number of times (core/period.py). What stands where is known in
-the end, and every map is laid the same way.
+What is made is first a map of places: where in the photo each pixel is taken from. All maps of the material are laid
+by the same places, so they stay aligned, and they are as sharp as the photo. Nothing is trained.
+
+`synthesize` lays a new texture (image quilting in core/layout.py at a coarse level, the joints then corrected level by
+level, core/matching.py); `seamless` keeps the photo and lets its borders meet (core/wrapping.py) or fills them anew;
+`mend` fills a hole coarse to fine (Wexler et al. 2007, "Space-Time Completion of Video").
 """
 
 from __future__ import annotations
@@ -13,277 +14,222 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import period, relief, scaling
+from . import joining, lattice, laying, mending, wrapping
+from .card import LARGEST
+from .emboss import LUMINANCE
 from .errors import InputError
+from .families import Steps
 from .maps import Array, Maps
-from .patches import Mask, Patches, Sources, finer, vote
-from .period import Lattice
+from .matching import Exemplar, Mask, Sources, correct, joins
+from .quality import tiles as tiling
+from .scaling import fitted, halved
 
-SIDE = 7  # pixels on a side of a patch
-BLEND = 5  # the same where pieces are faded into each other in the end
-COARSEST = 48  # pixels: an example whose shorter side would be less is not halved again
-SMALLEST = 32  # pixels of an example, and of what is made
-SEARCHED = 5000  # patches that each place is compared with
-COMPARED = 70_000  # places of a level up to which they are compared; finer ones go on with what the coarser ones found
-BLOCK = 0.25  # side of the blocks that a new texture begins with, as a share of the example's shorter side
-LONG, NARROW = 0.55, 0.1  # the same along and across boards, corrugated sheets and such, which repeat one way only
-ROUNDS = (6, 4, 2)  # searches at each level, coarse first; the last number stands for all further ones
-PHASE = 0.5  # how much the phase of a regular pattern counts, in standard deviations of the picture
-LOYALTY = 1.0  # how much worse a fit is taken to keep pieces whole; see `Patches.cohere`
-PLAIN = 1 / 255  # standard deviation below which an example is one colour
-CHUNK = 512  # places that are compared at once
-MARGIN = 32  # pixels of its mirror image around a picture with edges
+SMALLEST = 32  # pixels on a side of a photo, and of what is made
+COARSE = 128  # pixels of the longer side at which a new texture is laid
+LEAST = 24  # pixels of the shorter side at any level
+SLOPES = 0.5  # weight of the normal map's x and y beside the colours when patches are compared
+PASSES = 3  # corrections of the joints at each level
+HOLD = 0.02  # of a pixel's own value against its differences from its neighbours, when joints are evened out
+STRETCH = 0.2  # largest change of scale that makes whole periods fit
 
 
 @dataclass(frozen=True)
 class _Level:
-    """Example and result at one resolution."""
+    """An exemplar's features at one resolution, and the size of what is made."""
 
-    example: Array  # (h, w, C): colours, and the phases of what repeats
-    phases: Array  # (H, W, C - 3) those of the result
-    known: Mask | None = None  # (h, w) where the result shows the example as it is, and where patches may be taken from
+    features: Array  # (h, w, C)
+    height: int
+    width: int
 
 
-def synthesize(maps: Maps, width: int, height: int, seed: int = 0, like: bool = False) -> Generator[float, None, Maps]:
-    """Maps of another size that tile, made of pieces of these; yields progress.
+def synthesize(maps: Maps, width: int, height: int, seed: int = 0, like: bool = False) -> Steps:
+    """A texture of `width` x `height` pixels that tiles, from maps whose albedo need not tile; a step of work.
 
-    With `like` the arrangement stays, repeated or cropped where the size differs, and only what does not meet is laid
-    anew; else all of it is new, and another `seed` gives another one. `InputError` for what cannot be made.
+    A new one of the same kind, at the same scale; or with `like`, the photo itself with its layout, made to tile and
+    scaled so that it fits the size a whole number of times. Periods, as of bricks, come out whole. `InputError` when
+    there is no albedo, or a size is out of range.
     """
-    _check(maps, width, height)
-    if float(maps["albedo"].std((0, 1)).max()) < PLAIN:  # nothing to arrange
-        yield 1.0
-        return _laid(maps, _repeated(height, width, maps.size[1], maps.size[0]))
-    maps, lattice = period.fitted(maps, width, height)
-    start = (0, 0)
+    _check(maps)
+    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
+        raise InputError(
+            f"A size of {width}x{height} cannot be made: each side must have from {SMALLEST} to {LARGEST} pixels."
+        )
     if like:
-        rows, columns = _whole(maps.size[1], lattice.down), _whole(maps.size[0], lattice.across)
-        start = (maps.size[1] - rows) // 2, (maps.size[0] - columns) // 2  # the middle: patches end at the edges
-        sources = _repeated(height, width, rows, columns) + np.array(start, np.int32)
-    else:
-        sources = _blocks(maps.size[::-1], (height, width), lattice, np.random.default_rng(seed))
-    strength = PHASE * float(maps["albedo"].std())
-    own, made = _phases(*maps.size[::-1], lattice, (0, 0)), _phases(height, width, lattice, start)
-    finest = _Level(np.concatenate([maps["albedo"], strength * own], 2), strength * made)
-    sources = yield from _optimised(_levels(finest), sources, lattice, start)
-    return _laid(maps, sources)
+        whole = yield from seamless(maps, seed)
+        return _repeated(whole, width, height)
+    tiles = _tiles(maps)
+    maps, periods = _whole_periods(maps, width, height, tiles)
+    sources = yield from _new(maps, width, height, periods, tiles, np.random.default_rng(seed))
+    made = _laid(maps, sources, tiles)
+    yield 1.0
+    return made
 
 
-def seamless(maps: Maps, seed: int = 0) -> Generator[float, None, Maps]:
-    """Maps that tile, of the same size and arrangement; see `synthesize`."""
-    return synthesize(maps, *maps.size, seed=seed, like=True)
+def seamless(maps: Maps, seed: int = 0) -> Steps:
+    """The same picture, made to tile; a step of work. `InputError` when there is no albedo or it is too small.
 
-
-def mend(maps: Maps, hole: Mask, tiles: bool, seed: int = 0) -> Generator[float, None, Maps]:
-    """Maps whose `hole` (H, W) is filled with pieces of the rest; nothing else changes, and what tiles goes on tiling.
-
-    Coarse levels first (after Wexler et al. 2007, "Space-Time Completion of Video"). `InputError` when too little is
-    left to take from.
+    What tiles already comes back as it is. Otherwise the middle stays and the borders change: they are laid over each
+    other and cut where it shows least, which makes the picture smaller, or the wrap is filled anew from the rest,
+    whichever looks more like the photo.
     """
-    _check(maps, *maps.size)
-    if not hole.any():
-        yield 1.0
+    _check(maps)
+    if _tiles(maps):
         return maps
-    margin = 0 if tiles else MARGIN
-    around = ((margin, margin), (margin, margin))
-    padded = {name: np.pad(image, (*around, (0, 0)), mode="symmetric") for name, image in maps.items()}
-    wide = Maps({name: np.ascontiguousarray(image) for name, image in padded.items()}, maps.relief)
-    unknown = np.pad(hole, around, mode="symmetric")
-    height, width = unknown.shape
-    levels = _levels(_Level(wide["albedo"], np.empty((height, width, 0), np.float32), ~unknown))
-    first = levels[0]
-    assert first.known is not None
-    spots = np.argwhere(np.lib.stride_tricks.sliding_window_view(first.known, (SIDE, SIDE)).all((2, 3))) + SIDE // 2
-    if not len(spots):
-        raise InputError("Too little is left beside what the mask marks; mark less of the picture.")
-    sources = _repeated(height, width, height, width)
-    scale = height // first.known.shape[0]
-    draw = np.random.default_rng(seed).integers(len(spots), size=int(unknown.sum()))
-    sources[unknown] = spots[draw] * scale
-    sources = yield from _optimised(levels, sources, Lattice(0.0, 0.0), (0, 0))
-    made = _laid(wide, sources)
-    inside = np.s_[margin : margin + hole.shape[0], margin : margin + hole.shape[1]]
-    filled = {name: np.where(hole[..., None], image[inside], maps[name]) for name, image in made.items()}
-    return Maps(filled, maps.relief)
+    features = _features(maps)
+    sources = _cut(features, lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False))
+    exemplar = Exemplar(features, np.ones(features.shape[:2], bool), tiles=False)
+    yield 0.5
+    image = exemplar.gather(sources)
+    for _ in correct(exemplar, sources, image, PASSES):
+        yield 0.8
+    return _laid(maps, sources, tiles=False)
 
 
-def _check(maps: Maps, width: int, height: int) -> None:
+def mend(maps: Maps, hole: Mask, tiles: bool, seed: int = 0) -> Steps:
+    """The maps with a `hole` (H, W) filled from the rest of the same picture; a step of work.
+
+    Nothing outside the hole changes. `tiles` tells whether the picture wraps around its edges. `InputError` when
+    nothing is left to fill the hole from.
+    """
+    _check(maps)
+    if hole.shape != maps["albedo"].shape[:2]:
+        raise InputError("The hole and the maps differ in size; scale one to the size of the other.")
+    if not hole.any():
+        return maps
+    features = _features(maps)
+    features = np.where(hole[..., None], features[~hole].mean(0), features)
+    periods = lattice.periods(features[..., :3] @ LUMINANCE, tiles)
+    sources = yield from mending.fill(laying.with_phases(features, periods), features.shape[2], hole, tiles)
+    return _laid(maps, sources, tiles, hole)
+
+
+def _tiles(maps: Maps) -> bool:
+    """Whether the maps tile; a wrap amid a tile or a board shows no seam, and yet it breaks the pattern."""
+    if not tiling(maps):
+        return False
+    periods = lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False)
+    return all(
+        not period or wrapping.whole(size, period) for size, period in zip(maps.size[::-1], periods, strict=True)
+    )
+
+
+def _check(maps: Maps) -> None:
     if "albedo" not in maps:
-        raise InputError("There is no albedo to take pieces from; give a picture, or a folder of maps with one.")
-    for sides in (maps.size, (width, height)):
-        if min(sides) < SMALLEST:
-            raise InputError(f"{sides[0]} x {sides[1]} pixels are too few for pieces; {SMALLEST} a side are needed.")
+        raise InputError("A texture by example needs an albedo map, or a picture, to take from; add one.")
+    if min(maps.size) < SMALLEST:
+        raise InputError(f"The picture is too small to take from; give one of at least {SMALLEST} pixels a side.")
 
 
-def _levels(finest: _Level) -> list[_Level]:
-    """The example and the result at every resolution, coarse first."""
-    levels = [finest]
-    while min(*levels[0].example.shape[:2], *levels[0].phases.shape[:2]) >= 2 * COARSEST:
-        last = levels[0]
-        example = np.ascontiguousarray(scaling.halved(last.example))
-        known = None if last.known is None else _halved(last.known)
-        levels.insert(0, _Level(example, scaling.halved(last.phases), known))
+def _features(maps: Maps) -> Array:
+    """What pixels (H, W, C) are compared by: colour, and where there is a normal map, slope."""
+    if "normal" not in maps:
+        return maps["albedo"]
+    return np.concatenate([maps["albedo"], SLOPES * maps["normal"][..., :2]], -1)
+
+
+def _whole_periods(maps: Maps, width: int, height: int, tiles: bool) -> tuple[Maps, lattice.Periods]:
+    """The maps scaled a little, so that a whole number of their periods (down, across) fits the size; and those."""
+    periods = lattice.periods(maps["albedo"] @ LUMINANCE, tiles)
+    have_width, have_height = maps.size
+    scales, scaled = [], []
+    for period, size in zip(periods, (height, width), strict=True):
+        scale = size / (period * max(1, round(size / period))) if period else 1.0
+        scale = scale if abs(np.log(scale)) <= STRETCH else 1.0
+        scales.append(scale)
+        scaled.append(period * scale if period else None)
+    maps = _stretched(maps, round(have_width * scales[1]), round(have_height * scales[0]), tiles)
+    return maps, (scaled[0], scaled[1])
+
+
+def _stretched(maps: Maps, width: int, height: int, tiles: bool) -> Maps:
+    """The maps at another size, the slopes of the surface changing with it as those of a drawn-out one do."""
+    down, across = height / maps.size[1], width / maps.size[0]
+    made = fitted(maps, width, height, tiles)
+    if "normal" not in made or made is maps or down == across:
+        return made
+    normal = made["normal"] * 2 - 1
+    middle = np.float32(np.sqrt(down * across))  # a surface scaled as a whole keeps its slopes
+    normal[..., 0] *= middle / np.float32(across)
+    normal[..., 1] *= middle / np.float32(down)
+    return Maps({**made, "normal": _unit(normal)}, made.relief)
+
+
+def _unit(normal: Array) -> Array:
+    """Encoded normals of length 1 from vectors (H, W, 3)."""
+    length = np.maximum(np.sqrt(np.einsum("hwc,hwc->hw", normal, normal)), np.float32(1e-6))
+    encoded: Array = normal / (2 * length[..., None]) + np.float32(0.5)
+    return encoded
+
+
+def _repeated(maps: Maps, width: int, height: int) -> Maps:
+    """Maps that tile, a whole number of times in a size, which they are scaled to fit."""
+    across, down = max(1, round(width / maps.size[0])), max(1, round(height / maps.size[1]))
+    if width % across == 0 and height % down == 0:
+        one = _stretched(maps, width // across, height // down, tiles=True)
+        return Maps({name: np.tile(image, (down, across, 1)) for name, image in one.items()}, one.relief)
+    whole = Maps({name: np.tile(image, (down, across, 1)) for name, image in maps.items()}, maps.relief)
+    return _stretched(whole, width, height, tiles=True)
+
+
+def _levels(features: Array, width: int, height: int) -> list[_Level]:
+    """The exemplar and the size of what is made at every resolution, coarse first."""
+    levels = [_Level(features, height, width)]
+    while max(features.shape[:2]) > 1.5 * COARSE and min(features.shape[:2]) >= 2 * LEAST:
+        features, height, width = halved(features), -(-height // 2), -(-width // 2)
+        levels.insert(0, _Level(features, height, width))
     return levels
 
 
-def _phases(height: int, width: int, lattice: Lattice, start: tuple[int, int]) -> Array:
-    """(H, W, 4) cosine and sine of the phase of what repeats down and across; zeros where nothing does."""
-    planes = []
-    for axis, (length, step) in enumerate(((height, lattice.down), (width, lattice.across))):
-        angle = 2 * np.pi * (np.arange(length) + start[axis]) / (step or 1)
-        for wave in (np.cos(angle), np.sin(angle)):
-            line = (wave if step else 0 * wave).astype(np.float32)
-            planes.append(np.broadcast_to(line[:, None] if axis == 0 else line[None], (height, width)))
-    return np.stack(planes, -1)
-
-
-def _halved(known: Mask) -> Mask:
-    """A cell is known where all four of its pixels are."""
-    height, width = known.shape[0] // 2, known.shape[1] // 2
-    cells = known[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
-    halved: Mask = np.logical_and.reduce(cells, axis=(1, 3))
-    return halved
-
-
-def _whole(side: int, step: float) -> int:
-    """The longest part of a side that is a whole number of steps."""
-    return side if not step or step > side else max(1, round(int(side / step + 1e-3) * step))
-
-
-def _repeated(height: int, width: int, rows: int, columns: int) -> Sources:
-    """Sources of a result that shows so much of the example as it is, again and again where it is larger."""
-    row, column = np.arange(height) % rows, np.arange(width) % columns
-    return np.stack(np.broadcast_arrays(row[:, None], column[None]), -1).astype(np.int32)
-
-
-def _blocks(room: tuple[int, int], sides: tuple[int, int], lattice: Lattice, random: np.random.Generator) -> Sources:
-    """Sources of a result of these sides, of blocks from all over an example of `room`, moved by whole periods.
-
-    Each block comes from another part of the example, in a random order, so that none is shown much more often.
-    """
-    sources = _repeated(*sides, *sides)
-    steps = np.array([lattice.down, lattice.across])
-    edges = [_edges(sides[axis], room[axis], min(room), steps[axis], steps[1 - axis]) for axis in (0, 1)]
-    rows, columns = len(edges[0]) - 1, len(edges[1]) - 1
-    for number, part in enumerate(random.permutation(rows * columns)):
-        row, column = divmod(number, columns)
-        start, end = np.array([edges[0][row], edges[1][column]]), np.array([edges[0][row + 1], edges[1][column + 1]])
-        most = np.maximum(0, np.array(room) - (end - start))
-        move = (np.array(divmod(int(part), columns)) + random.random(2)) / (rows, columns) * most - start
-        whole = np.where(steps > 0, np.round(move / np.maximum(steps, 1)) * steps, move)
-        whole += np.where((steps > 0) & (start + whole < 0), steps, 0)  # back into the example
-        whole -= np.where((steps > 0) & (start + whole > most), steps, 0)
-        sources[start[0] : end[0], start[1] : end[1]] += np.rint(whole).astype(np.int32)
-    for axis in (0, 1):
-        if steps[axis] and not steps[1 - axis]:  # boards do not all end at the same place
-            for low, high in zip(edges[axis][:-1], edges[axis][1:], strict=True):
-                line = np.s_[low:high] if axis == 0 else np.s_[:, low:high]
-                sources[line] = np.roll(sources[line], random.integers(sides[1 - axis]), 1 - axis)
-    return np.clip(sources, 0, np.array(room, np.int32) - 1)
-
-
-def _edges(side: int, room: int, shorter: int, step: float, other: float) -> NDArray[np.int64]:
-    """Where blocks begin and end along a side: boards are long and narrow, and a block that ends breaks them."""
-    block = max(SIDE, BLOCK * shorter)
-    if other and not step:
-        block = LONG * room
-    elif step:
-        block = max(1, round((block if other else NARROW * shorter) / step)) * step
-    return np.linspace(0, side, max(1, round(side / block)) + 1).astype(np.int64)
-
-
-def _optimised(
-    levels: list[_Level], sources: Sources, lattice: Lattice, start: tuple[int, int]
+def _new(
+    maps: Maps,
+    width: int,
+    height: int,
+    periods: lattice.Periods,
+    tiles: bool,
+    random: np.random.Generator,
 ) -> Generator[float, None, Sources]:
-    """Sources at the finest level, from a guess at them; yields progress."""
-    work = np.cumsum([4.0**number for number in range(len(levels))])
-    sources = _coarse(sources, levels)
+    """Places (height, width, 2) of a new texture."""
+    levels = _levels(_features(maps), width, height)
+    first = levels[0]
+    factor = 2 ** (len(levels) - 1)
+    coarse = [period / factor if period else None for period in periods]
+    sources = laying.lay(first.features, (coarse[0], coarse[1]), first.height, first.width, tiles, random)
+    yield 0.2
+    done, whole = 0, sum(4**number for number in range(len(levels)))
     for number, level in enumerate(levels):
         if number:
-            sources = _grown(sources, level)
-        sources = _snapped(sources, lattice, start, 0.5 ** (len(levels) - 1 - number))
-        patches = Patches(level.example, SEARCHED, SIDE, level.known)
-        rounds = ROUNDS[min(number, len(ROUNDS) - 1)]
-        for turn in range(rounds):
-            sources = _improved(level, patches, sources)
-            yield 0.95 * float((work[number] - 4.0**number * (1 - (turn + 1) / rounds)) / work[-1])
+            sources = mending.finer(sources, level.height, level.width)
+        exemplar = Exemplar(level.features, np.ones(level.features.shape[:2], bool), tiles)
+        image = exemplar.gather(sources)
+        for turn, _ in enumerate(correct(exemplar, sources, image, PASSES)):
+            yield 0.2 + 0.7 * (done + 4**number * (turn + 1) / PASSES) / whole
+        done += 4**number
     return sources
 
 
-def _coarse(sources: Sources, levels: list[_Level]) -> Sources:
-    """The sources of the finest level as they are at the coarsest."""
-    scale = 2 ** (len(levels) - 1)
-    height, width = levels[0].phases.shape[:2]
-    coarse: Sources = sources[scale // 2 :: scale, scale // 2 :: scale][:height, :width] // scale
-    return coarse
+def _cut(features: Array, periods: lattice.Periods) -> Sources:
+    """Places of the picture laid over its own borders, in both axes."""
+    length = wrapping.lengths(features, 1, periods[1])
+    columns, _ = wrapping.lay(features, 1, length, closed=False)
+    wrapped = np.take_along_axis(features, columns[..., None], 1)
+    tall = wrapping.lengths(features, 0, periods[0])
+    rows, _ = wrapping.lay(wrapped, 0, tall, closed=True)
+    return np.stack([rows, np.take_along_axis(columns, rows, 0)], -1).astype(np.int32)
 
 
-def _grown(sources: Sources, level: _Level) -> Sources:
-    """Sources at twice the resolution; what is known stands where it is."""
-    height, width = level.phases.shape[:2]
-    grown = finer(sources)
-    grown = np.pad(grown, ((0, height - len(grown)), (0, width - grown.shape[1]), (0, 0)), mode="edge")  # an odd line
-    return grown if level.known is None else _kept(grown, level.known)
-
-
-def _kept(sources: Sources, known: Mask) -> Sources:
-    own = _repeated(*known.shape, *known.shape)
-    return np.where(known[..., None], own, sources)
-
-
-def _snapped(sources: Sources, lattice: Lattice, start: tuple[int, int], scale: float) -> Sources:
-    """Sources that were moved by `start` and nearly whole steps of a lattice, moved by whole ones; at a resolution."""
-    own = _repeated(*sources.shape[:2], *sources.shape[:2])
-    snapped = sources.copy()
-    for axis, step in enumerate((lattice.down, lattice.across)):
-        if step:
-            move = sources[..., axis] - own[..., axis]
-            steps = np.rint((move / scale - start[axis]) / step)
-            whole = np.rint((steps * step + start[axis]) * scale).astype(np.int32)
-            snapped[..., axis] = np.where(np.abs(move - whole) <= 2, own[..., axis] + whole, sources[..., axis])
-    return snapped
-
-
-def _improved(level: _Level, patches: Patches, sources: Sources) -> Sources:
-    """One round: what the patches say together, and the patches that fit it better."""
-    height, width = sources.shape[:2]
-    estimate = patches.vote(sources)
-    estimate[..., 3:] = level.phases
-    around = SIDE // 2
-    queries = patches.project(np.pad(estimate, ((around, around), (around, around), (0, 0)), mode="wrap"))
-    best = (
-        patches.sources(_nearest(patches, queries)).reshape(height, width, 2) if len(queries) <= COMPARED else sources
-    )
-    improved = patches.cohere(queries.reshape(height, width, -1), best, sources, LOYALTY)
-    return improved if level.known is None else _kept(improved, level.known)
-
-
-def _nearest(patches: Patches, queries: Array) -> NDArray[np.int64]:
-    """For each query (n, D) the number of the nearest patch among the searched ones."""
-    keys, penalty = patches.search
-    nearest = np.empty(len(queries), np.int64)
-    for top in range(0, len(queries), CHUNK):
-        product = queries[top : top + CHUNK] @ keys
-        product -= penalty
-        nearest[top : top + CHUNK] = product.argmax(1)
-    return nearest
-
-
-def _laid(maps: Maps, sources: Sources) -> Maps:
-    """All maps, their pixels taken from the sources, and faded where pieces meet."""
+def _laid(maps: Maps, sources: Sources, tiles: bool, changing: Mask | None = None) -> Maps:
+    """All maps as `sources` lay them, with the joints between the pieces evened out."""
+    width, height = maps.size
+    joined = bool(joins(sources, height, width).any())
     made = {}
     for name, image in maps.items():
-        if name == "normal":
-            continue
-        made[name] = np.clip(vote(np.ascontiguousarray(image), sources, BLEND), 0, 1)
-    depth = maps.relief
-    if "normal" in maps:
-        slopes = np.stack(relief.slopes(maps["normal"][..., 0], maps["normal"][..., 1]), -1)
-        laid = vote(slopes, sources, BLEND)
-        # Heights of pieces that meet differ, though their slopes agree: the surface is built anew from the slopes.
-        made["normal"], height, own = relief.encode(relief.integrate(laid[..., 0], laid[..., 1]))
-        if "height" in maps:
-            made["height"], depth = height, own
-    return Maps(made, depth)
+        source = np.moveaxis(image, -1, 0)
+        if joined:
+            planes = np.clip(joining.evened(source, sources, HOLD, tiles, changing), 0, 1)
+        else:
+            planes = joining.laid(source, sources)
+        made[name] = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+        if name == "normal" and joined:
+            made[name] = _unit(made[name] * 2 - 1)
+    return Maps(made, maps.relief)

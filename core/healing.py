@@ -138,7 +138,7 @@ def _closed(maps: Maps, across: bool, down: bool, seed: int) -> Steps:
     best, least = smaller, badness(smaller["albedo"], photo["albedo"], place)
     yield 0.2
     if least > HIDDEN:
-        made = yield from _part(example.seamless(photo, seed), 0.2, 1.0)
+        made = yield from _part(example.synthesize(photo, width, height, seed, like=True), 0.2, 1.0)
         wide = max(height, width) // BAND
         if badness(made["albedo"], photo["albedo"], bands(height, width, wide, not across, not down)) < least:
             best = made

@@ -1,9 +1,8 @@
-"""Patches of a picture: which of them stand where in another that is made of nothing else.
+"""Patches of a style: which of them stand where in a picture that is made of nothing else.
 
-Sources are places in the first picture, the style or example, an int32 array (h, w, 2) of (row, column) for each cell
-of a torus. Neighbours whose sources are neighbours too copy a whole piece of it; how such pieces grow is the coherence
-search of Ashikhmin 2001, "Synthesizing Natural Textures", weighed against the best match as in Hertzmann et al. 2001,
-"Image Analogies".
+Sources are places in the style, an int32 array (h, w, 2) of (row, column) for each cell of a torus. Neighbours whose
+sources are neighbours too copy a whole piece of the style; how such pieces grow is the coherence search of Ashikhmin
+2001, "Synthesizing Natural Textures", weighed against the best match as in Hertzmann et al. 2001, "Image Analogies".
 """
 
 from __future__ import annotations
@@ -15,56 +14,36 @@ from numpy.typing import NDArray
 
 from .maps import Array
 
-SIDE = 3  # cells on a side of a patch, unless told otherwise
+SIDE = 3  # cells on a side of a patch
 DEPTH = 32  # main directions of the patches that they are compared by
 # A piece of the style goes on while its distance is at most 1 + this many times that of the best patch.
 COHERENCE = 1.0
 # Perfect matches, as in flat parts, would leave no room for that: a share of the patches' variance is free.
 FREE = 0.02
-BAND = 32  # rows of patches that are projected together
 PASSES = 3  # cells by which a piece may grow before the picture is looked at anew
 AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 Sources = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 
 class Patches:
-    """All patches of a picture at one resolution."""
+    """All patches of a style at one resolution."""
 
-    def __init__(self, features: Array, most: int, side: int = SIDE, usable: Mask | None = None) -> None:
-        """`features` (H, W, C), at least as large as a patch; the search for the best looks at `most` patches.
-
-        `usable` (H, W) is false where no patch may be taken from; one at least must be left.
-        """
-        self.features, self.side = features, side
-        self.rows, self.columns = features.shape[0] - side + 1, features.shape[1] - side + 1
-        windows = np.lib.stride_tricks.sliding_window_view(features, (side, side), (0, 1))  # rows, columns, C, 3, 3
-        draw = np.random.default_rng(0).permutation(self.rows * self.columns)
-        self.usable: Mask | None = None
-        if usable is not None:
-            whole = np.lib.stride_tricks.sliding_window_view(usable, (side, side)).all((2, 3))
-            self.usable = whole.reshape(-1)
-            draw = draw[self.usable[draw]]
+    def __init__(self, features: Array, most: int) -> None:
+        """`features` (H, W, C) of the style, at least 3x3; the search for the best looks at `most` patches."""
+        self.features = features
+        self.rows, self.columns = features.shape[0] - SIDE + 1, features.shape[1] - SIDE + 1
+        windows = np.lib.stride_tricks.sliding_window_view(features, (SIDE, SIDE), (0, 1))  # rows, columns, C, 3, 3
+        vectors = windows.reshape(self.rows * self.columns, -1)
+        draw = np.random.default_rng(0).permutation(len(vectors))
         self.searched = np.sort(draw[:most])  # at random: a regular choice would miss the same part of every brick
-        sample = windows[self.searched // self.columns, self.searched % self.columns].reshape(len(self.searched), -1)
+        sample = vectors[self.searched]
         centre = sample.mean(0)
         sample = sample - centre
         directions = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :DEPTH]
-        self.projection: Array = directions.T.reshape(-1, features.shape[2], side, side).copy()
-        self.keys: Array = self.project(features)  # (patches, D)
+        self.projection: Array = directions.T.reshape(-1, features.shape[2], SIDE, SIDE).copy()
+        self.keys: Array = vectors @ directions  # (patches, D)
         self.free = FREE * float(self.keys.var(0).sum())
-
-    def project(self, picture: Array) -> Array:
-        """All patches (n, D) of a picture (H, W, C) along the main directions."""
-        directions = self.projection.reshape(len(self.projection), -1).T
-        windows = np.lib.stride_tricks.sliding_window_view(picture, (self.side, self.side), (0, 1))
-        rows, columns = windows.shape[:2]
-        projected = np.empty((rows * columns, directions.shape[1]), np.float32)
-        for top in range(0, rows, BAND):  # whole copies of all windows fill the memory
-            band = windows[top : top + BAND].reshape(-1, len(directions))
-            projected[top * columns : top * columns + len(band)] = band @ directions
-        return projected
 
     @property
     def search(self) -> tuple[Array, Array]:
@@ -75,7 +54,7 @@ class Patches:
     def sources(self, nearest: NDArray[np.int64]) -> Sources:
         """Centres of the patches found: numbers (h, w) among the searched ones to sources."""
         patch = self.searched[nearest]
-        centre = self.side // 2
+        centre = SIDE // 2
         return np.stack([patch // self.columns + centre, patch % self.columns + centre], -1).astype(np.int32)
 
     def cohere(self, queries: Array, best: Sources, before: Sources | None, loyalty: float) -> Sources:
@@ -106,58 +85,27 @@ class Patches:
         return found
 
     def vote(self, sources: Sources) -> Array:
-        """See `vote`."""
-        return vote(self.features, sources, self.side)
+        """(h, w, C) the mean of what all patches that overlap a cell say of it."""
+        votes = self.gather(sources)
+        for step in _ring():
+            votes = votes + self.gather(_from(sources, step))
+        votes /= SIDE**2
+        return votes
 
     def gather(self, sources: Sources) -> Array:
-        """See `gather`."""
-        return gather(self.features, sources)
+        """(h, w, C) features that stand at the sources, or at the border where they lie past it."""
+        height, width = self.features.shape[:2]
+        row, column = np.clip(sources[..., 0], 0, height - 1), np.clip(sources[..., 1], 0, width - 1)
+        flat: Array = self.features.reshape(-1, self.features.shape[2]).take(row * width + column, 0)
+        return flat
 
     def _distance(self, queries: Array, sources: Sources) -> Array:
         """(h, w) squared distance of projected queries to the patches at the sources; infinite past the border."""
-        row, column = sources[..., 0] - self.side // 2, sources[..., 1] - self.side // 2
+        row, column = sources[..., 0] - SIDE // 2, sources[..., 1] - SIDE // 2
         inside = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
-        number = np.where(inside, row * self.columns + column, 0)
-        if self.usable is not None:
-            inside &= self.usable.take(number)
-        difference = self.keys.take(number, 0)
+        difference = self.keys.take(np.where(inside, row * self.columns + column, 0), 0)
         difference -= queries
         return np.where(inside, np.einsum("hwd,hwd->hw", difference, difference), np.float32(np.inf))
-
-
-def vote(features: Array, sources: Sources, side: int) -> Array:
-    """(h, w, C) the mean of what all patches that overlap a cell say of it; `features` are (H, W, C).
-
-    Within a piece that is copied whole they all say the same.
-    """
-    votes = gather(features, sources)
-    mixed = _joints(sources, side)
-    row, column = np.nonzero(mixed)
-    height, width = sources.shape[:2]
-    total = votes[row, column]
-    for down, across in _ring(side):
-        other = sources[(row - down) % height, (column - across) % width] + np.array((down, across), np.int32)
-        total += gather(features, other)
-    votes[row, column] = total / np.float32(side**2)
-    return votes
-
-
-def gather(features: Array, sources: Sources) -> Array:
-    """(..., C) features that stand at the sources (..., 2), or at the border where they lie past it."""
-    height, width = features.shape[:2]
-    row, column = np.clip(sources[..., 0], 0, height - 1), np.clip(sources[..., 1], 0, width - 1)
-    flat: Array = features.reshape(-1, features.shape[2]).take(row * width + column, 0)
-    return flat
-
-
-def _joints(sources: Sources, side: int) -> Mask:
-    """(h, w) whether patches that overlap a cell come from different pieces."""
-    joints = np.zeros(sources.shape[:2], bool)
-    for candidate in _continued(sources):
-        joints |= (candidate != sources).any(-1)
-    for axis in (0, 1):
-        joints = np.logical_or.reduce([np.roll(joints, step, axis) for step in range(-(side // 2), side // 2 + 1)])
-    return joints
 
 
 def finer(sources: Sources) -> Sources:
@@ -179,6 +127,6 @@ def _from(sources: Sources, step: tuple[int, int]) -> Sources:
     return np.roll(sources, step, (0, 1)) + np.array(step, np.int32)
 
 
-def _ring(side: int) -> Iterator[tuple[int, int]]:
-    reach = range(-(side // 2), side // 2 + 1)
+def _ring() -> Iterator[tuple[int, int]]:
+    reach = range(-(SIDE // 2), SIDE // 2 + 1)
     return ((down, across) for down in reach for across in reach if (down, across) != (0, 0))

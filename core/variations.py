@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layout, planes, relief
+from . import joining, layout, planes, relief
 from .card import Card
 from .errors import InputError
 from .families import Runner, Steps, vae
@@ -119,7 +119,7 @@ def _arranged(latent: Array, amount: float, random: np.random.Generator, seamles
     else:
         chosen = layout.relay(example, _kept(height, width, amount, random, seamless), random)
     sources = _fine(chosen, width, cell)
-    return _evened(latent, sources)
+    return np.ascontiguousarray(joining.evened(latent[0], sources, HOLD)[None])
 
 
 def _features(cells: Array, seamless: bool) -> Array:
@@ -160,34 +160,3 @@ def _fine(chosen: Indices, columns: int, cell: int) -> Indices:
     places[..., 0] += np.tile(inside, len(chosen))[:, None]
     places[..., 1] += np.tile(inside, chosen.shape[1])[None, :]
     return places
-
-
-def _evened(latent: Array, sources: Indices) -> Array:
-    """The latent (1, C, h, w) laid out by `sources`, without steps in tone where patches meet.
-
-    It is the torus whose differences from cell to cell are those within the patches (gradient-domain blending, Perez
-    et al. 2003, "Poisson Image Editing", here in the latent, by FFT), held near the plain layout by `HOLD`.
-    """
-    laid = latent[0][:, sources[..., 0], sources[..., 1]]
-    spectrum = HOLD * np.fft.rfft2(laid)
-    height, width = laid.shape[1:]
-    total = np.full((height, width // 2 + 1), HOLD)
-    for axis, count in enumerate((height, width)):
-        step = np.exp(2j * np.pi * np.fft.fftfreq(count))
-        wave = (step[:, None] if axis == 0 else step[None, : width // 2 + 1]) - 1
-        spectrum += np.conj(wave) * np.fft.rfft2(_differences(latent[0], laid, sources, axis))
-        total += np.abs(wave) ** 2
-    evened = np.fft.irfft2(spectrum / total, s=(height, width)).astype(np.float32)
-    return np.ascontiguousarray(evened[None])
-
-
-def _differences(latent: Array, laid: Array, sources: Indices, axis: int) -> Array:
-    """From each laid cell (C, h, w) to the next along an axis; at joins, the mean of what either patch has there."""
-    following = np.roll(sources, -1, axis)
-    size = np.array(latent.shape[1:])
-    unit = np.eye(2, dtype=np.int64)[axis]
-    after, before = (sources + unit) % size, (following - unit) % size
-    own = latent[:, after[..., 0], after[..., 1]] - laid
-    other = np.roll(laid, -1, axis + 1) - latent[:, before[..., 0], before[..., 1]]
-    differences: Array = ((own + other) / 2).astype(np.float32)
-    return differences

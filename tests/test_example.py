@@ -1,32 +1,39 @@
-"""Textures by example: what they keep, what they make anew."""
-
 import numpy as np
 import pytest
 
-from core import example, period, quality
+from core import example, lattice, quality
 from core.errors import InputError
 from core.maps import Maps
 
 
-def grain(seed=1, height=150, width=170, size=2.0):
-    """Coloured noise that does not tile (H, W, 3)."""
-    random = np.random.default_rng(seed)
-    wide = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None])
-    fall = np.exp(-((wide * size * 3) ** 2))[..., None]
-    noise = np.fft.irfft2(np.fft.rfft2(random.standard_normal((256, 256, 3)), axes=(0, 1)) * fall, axes=(0, 1))
-    return (0.5 + 0.12 * noise / noise.std()).clip(0, 1).astype(np.float32)[:height, :width]
+def noise(seed, height, width, size=20.0):
+    """Soft noise on the torus `(H, W)`, 0 to 1."""
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    spectrum = np.fft.rfft2(np.random.default_rng(seed).standard_normal((height, width)))
+    field = np.fft.irfft2(spectrum * np.exp(-(rows**2 + columns**2) * size), s=(height, width))
+    return ((field - field.min()) / np.ptp(field)).astype(np.float32)
 
 
-def tiles(side=23, height=150, width=170):
-    """Grey tiles with dark joints, each tile of its own brightness."""
-    y, x = np.mgrid[:height, :width]
-    shade = np.random.default_rng(2).uniform(0.5, 0.8, (20, 20))[y // side, x // side]
-    joint = (y % side < 2) | (x % side < 2)
-    picture = np.where(joint, 0.15, shade)[..., None].repeat(3, 2).astype(np.float32)
-    return picture + 0.02 * grain(1, height, width)
+def spots(seed=1, height=112, width=120):
+    """A photo of spots in two colours that does not tile: `(H, W, 3)`."""
+    share = noise(seed, 2 * height, 2 * width)[:height, :width, None]
+    return (np.float32([0.7, 0.5, 0.3]) * share + np.float32([0.1, 0.2, 0.3]) * (1 - share)).astype(np.float32)
+
+
+def grid(period, height, width, seed=1):
+    """Tiles with thin joints, a little soiled: `(H, W, 3)`."""
+    rows, columns = np.arange(height)[:, None] % period, np.arange(width)[None] % period
+    grey = np.where((rows < 2) | (columns < 2), 0.2, 0.7) + 0.05 * noise(seed, height, width)
+    return np.repeat(grey[..., None], 3, 2).astype(np.float32)
+
+
+def material(albedo):
+    """The albedo and a roughness that is a function of it."""
+    return Maps({"albedo": albedo, "roughness": albedo.mean(-1, keepdims=True)})
 
 
 def finish(steps):
+    """The maps of a step of work, and the progress that it told on the way."""
     told = []
     while True:
         try:
@@ -35,127 +42,161 @@ def finish(steps):
             return end.value, told
 
 
-def made(picture, width=128, height=128, **options):
-    return finish(example.synthesize(Maps({"albedo": picture}), width, height, **options))[0]["albedo"]
+def made(albedo=None, width=128, height=96, seed=0, like=False):
+    return finish(example.synthesize(material(spots() if albedo is None else albedo), width, height, seed, like))[0]
 
 
-def seam(picture):
-    return max(quality.measure(Maps({"albedo": picture})).seam["albedo"])
+def seamless(albedo):
+    return finish(example.seamless(material(albedo)))[0]
 
 
-@pytest.mark.parametrize("like", [True, False])
-def test_what_is_made_tiles_and_the_example_does_not(like):
-    assert seam(grain()) > 1.1 >= seam(made(grain(), like=like))
+def mended(albedo, hole, tiles=False):
+    return finish(example.mend(material(albedo), hole, tiles))[0]
 
 
-def test_any_size_is_made():
-    assert made(grain(), 200, 72).shape == (72, 200, 3)
-    assert made(grain(), 65, 33, like=True).shape == (33, 65, 3)
+def hole(albedo, top, left, side=24):
+    marked = np.zeros(albedo.shape[:2], bool)
+    marked[top : top + side, left : left + side] = True
+    return marked
 
 
-def test_colours_stay():
-    texture = made(grain())
-    assert np.abs(texture.mean((0, 1)) - grain().mean((0, 1))).max() < 0.03
-    assert 0.85 < texture.std() / grain().std() < 1.15
+def seams(maps):
+    return max(max(both) for both in quality.measure(maps).seam.values())
 
 
-def test_a_seed_decides_everything():
-    first, again, other = made(grain(), seed=3), made(grain(), seed=3), made(grain(), seed=4)
-    assert (first == again).all() and np.abs(first - other).mean() > 0.05
+@pytest.mark.parametrize("like", [False, True])
+def test_what_is_made_tiles_and_has_the_size(like):
+    maps = made(like=like)
+    assert maps.size == (128, 96) and seams(maps) <= 1
+    assert seams(material(spots())) > 1.5
 
 
-def test_like_keeps_the_middle_as_it_is():
-    kept, new = (made(grain(), 170, 150, like=like)[50:100, 50:120] for like in (True, False))
-    assert np.abs(kept - grain()[50:100, 50:120]).mean() < 0.01 < np.abs(new - grain()[50:100, 50:120]).mean()
+def test_a_photo_that_does_not_tile_comes_out_tiling():
+    maps = seamless(spots())
+    assert seams(maps) <= 1 and all(0.6 < new / old <= 1 for new, old in zip(maps.size, (120, 112), strict=True))
 
 
-def test_every_map_is_laid_the_same_way():
-    albedo = grain()
-    other = {"roughness": albedo[..., :1] * 0.5 + 0.2, "metallic": 1 - albedo[..., :1]}
-    maps = finish(example.synthesize(Maps({"albedo": albedo, **other}), 128, 128))[0]
-    assert np.abs(maps["roughness"] - (maps["albedo"][..., :1] * 0.5 + 0.2)).max() < 1e-5
-    assert np.abs(maps["metallic"] - (1 - maps["albedo"][..., :1])).max() < 1e-5
+def test_what_tiles_comes_back_as_it_is():
+    albedo = np.repeat(noise(1, 64, 72)[..., None], 3, 2)
+    assert (seamless(albedo)["albedo"] == albedo).all()
 
 
-def test_normal_and_height_agree():
-    from core import relief
-
-    normal, height, depth = relief.encode(grain()[..., 0] * 10)
-    maps = finish(example.synthesize(Maps({"albedo": grain(), "normal": normal, "height": height}, depth), 128, 128))[0]
-    assert np.abs(relief.encode(maps["height"][..., 0] * maps.relief)[0] - maps["normal"]).max() < 1e-3
-    assert maps.relief > 1
+def test_the_middle_of_a_photo_stays():
+    photo = spots()
+    height, width = seamless(photo)["albedo"].shape[:2]
+    middle = np.s_[112 - height + 4 : height - 4, 120 - width + 4 : width - 4]
+    assert np.abs(seamless(photo)["albedo"][middle] - photo[middle]).mean() < 0.01
 
 
-@pytest.mark.parametrize("side", [17, 23, 31])
-def test_periods_are_found(side):
-    lattice = period.find(tiles(side, 200, 240))
-    assert abs(lattice.down - side) < 0.3 and abs(lattice.across - side) < 0.3
+@pytest.mark.parametrize("like", [False, True])
+def test_other_maps_are_taken_from_the_same_places(like):
+    maps = made(like=like)
+    assert np.abs(maps["roughness"] - maps["albedo"].mean(-1, keepdims=True)).max() < 1e-3
 
 
-def test_noise_has_no_period():
-    assert period.find(grain()) == period.Lattice(0.0, 0.0)
-    assert period.find(np.full((64, 64, 3), 0.5, np.float32)) == period.Lattice(0.0, 0.0)
+def test_new_textures_have_the_colours_of_the_photo():
+    photo, maps = spots(), made(width=200, height=200)
+    assert np.abs(maps["albedo"].mean((0, 1)) - photo.mean((0, 1))).max() < 0.05
+    assert 0.8 < maps["albedo"].std() / photo.std() < 1.25
 
 
-def joints(texture):
-    """Columns that are dark all the way."""
-    return np.flatnonzero(texture.mean((0, 2)) < 0.3)
+def test_periods_are_found():
+    for axis in lattice.periods(grid(24, 150, 170)[..., 0], tiles=False):
+        assert axis == pytest.approx(24, abs=0.3)
+    assert lattice.periods(spots()[..., 0], tiles=False) != (24, 24)
 
 
-@pytest.mark.parametrize("like", [True, False])
-def test_tiles_come_out_whole(like):
-    texture = made(tiles(), 120, 120, like=like)  # five and a bit, of 23 pixels
-    steps = np.diff(joints(texture))
-    assert len(steps[steps > 2]) == 4 and np.abs(steps[steps > 2] + 1 - 24).max() <= 2
+@pytest.mark.parametrize("like", [False, True])
+def test_tiles_stay_whole(like):
+    maps = made(grid(24, 140, 130), 120, 96, like=like)
+    grey = maps["albedo"][..., 0]
+    for axis, count in ((0, 4), (1, 5)):
+        joints = grey.mean(1 - axis) < 0.55
+        assert (joints & ~np.roll(joints, 1)).sum() == count
 
 
-def hole(height=150, width=170):
-    mask = np.zeros((height, width), bool)
-    mask[40:75, 60:100] = True
-    return mask
+def test_a_wrap_amid_a_tile_is_not_taken_for_one():
+    albedo = grid(24, 108, 108)
+    maps = seamless(albedo)
+    assert all(abs(side / 24 - round(side / 24)) < 0.05 for side in maps.size)
 
 
-def test_a_hole_is_filled_and_nothing_else_changes():
-    spoiled = grain()
-    spoiled[hole()] = 1.0
-    filled = finish(example.mend(Maps({"albedo": spoiled}), hole(), False))[0]["albedo"]
-    assert (filled[~hole()] == spoiled[~hole()]).all()
-    assert filled[hole()].max() < 0.99 and abs(filled[hole()].std() / grain().std() - 1) < 0.25
+def test_the_same_seed_gives_the_same_pixels_and_another_one_others():
+    first, again, other = made(seed=3), made(seed=3), made(seed=4)
+    assert (first["albedo"] == again["albedo"]).all() and np.abs(first["albedo"] - other["albedo"]).mean() > 0.02
 
 
-def test_a_hole_at_the_edge_is_filled_from_its_own_side():
-    spoiled = np.where(np.arange(170)[None, :, None] < 85, 0.2, 0.8).astype(np.float32) + 0.2 * (grain() - 0.5)
-    mask = np.zeros((150, 170), bool)
-    mask[60:90, :25] = True
-    filled = finish(example.mend(Maps({"albedo": spoiled.astype(np.float32)}), mask, False))[0]["albedo"]
-    assert filled[mask].max() < 0.5
+def test_normals_stay_of_unit_length():
+    x = noise(5, 100, 110) * 0.6 + 0.2
+    vector = np.stack([x, 1 - x, np.full_like(x, 0.9)], -1) * 2 - 1
+    normal = (vector / np.linalg.norm(vector, axis=-1, keepdims=True) / 2 + 0.5).astype(np.float32)
+    maps = Maps({"albedo": spots(1, 100, 110), "normal": normal})
+    lengths = np.linalg.norm(finish(example.synthesize(maps, 96, 96))[0]["normal"] * 2 - 1, axis=-1)
+    assert np.abs(lengths - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_hole_is_filled_and_nothing_else_changes(tiles):
+    photo = spots()
+    marked = hole(photo, 40, 50)
+    filled = mended(np.where(marked[..., None], np.float32(0), photo), marked, tiles)["albedo"]
+    assert (filled[~marked] == photo[~marked]).all()
+    assert filled[marked].min() > 0.05 and filled[marked].std() > 0.3 * photo.std()
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (86, 10), (30, 96)])
+def test_holes_at_the_border_are_filled(top, left):
+    photo = spots()
+    marked = hole(photo, top, left)
+    assert mended(np.where(marked[..., None], np.float32(0), photo), marked)["albedo"][marked].min() > 0.05
+
+
+def test_tiles_are_mended_along_their_joints():
+    whole = grid(24, 144, 144)
+    marked = hole(whole, 60, 60, 30)
+    filled = mended(np.where(marked[..., None], np.float32(1), whole), marked, True)["albedo"]
+    assert np.abs(filled - whole)[marked].mean() < 0.05
 
 
 def test_no_hole_changes_nothing():
-    assert (finish(example.mend(Maps({"albedo": grain()}), hole() & False, True))[0]["albedo"] == grain()).all()
+    photo = spots()
+    assert (mended(photo, np.zeros(photo.shape[:2], bool))["albedo"] == photo).all()
 
 
-def test_a_hole_that_is_everything_is_told():
-    with pytest.raises(InputError, match="Too little is left"):
-        finish(example.mend(Maps({"albedo": grain()}), hole() | True, True))
+@pytest.mark.parametrize("like", [False, True])
+def test_one_colour_stays_one_colour(like):
+    assert np.ptp(made(np.full((64, 64, 3), 0.4, np.float32), 80, 72, like=like)["albedo"]) < 1e-5
 
 
 def test_progress_grows():
-    told = finish(example.synthesize(Maps({"albedo": grain()}), 128, 128))[1]
-    assert told == sorted(told) and len(told) > 5 and told[-1] <= 1
+    told = finish(example.synthesize(material(spots()), 96, 96))[1]
+    assert told == sorted(told) and 0 < told[0] < told[-1] <= 1
 
 
-def test_one_colour_stays_one():
-    assert np.abs(made(np.full((64, 80, 3), 0.4, np.float32)) - 0.4).max() < 1e-6
+def test_work_can_be_cancelled():
+    steps = example.synthesize(material(spots()), 96, 96)
+    next(steps)
+    steps.close()
+    with pytest.raises(StopIteration):
+        next(steps)
 
 
-@pytest.mark.parametrize("sides", [((16, 200), (128, 128)), ((150, 170), (128, 8))])
-def test_too_few_pixels_are_told(sides):
-    (height, width), (wide, high) = sides
-    with pytest.raises(InputError, match="too few"):
-        made(grain(1, height, width), wide, high)
+@pytest.mark.parametrize("size", [(8, 64), (64, 20000)])
+def test_sizes_out_of_range_are_refused(size):
+    with pytest.raises(InputError, match="32 to 16384"):
+        made(width=size[0], height=size[1])
 
 
-def test_maps_without_colour_are_told():
-    with pytest.raises(InputError, match="no albedo"):
-        finish(example.synthesize(Maps({"height": grain()[..., :1].copy()}), 64, 64))
+def test_small_photos_and_maps_without_albedo_are_refused():
+    with pytest.raises(InputError, match="at least 32"):
+        made(spots(1, 16, 64))
+    with pytest.raises(InputError, match="needs an albedo"):
+        finish(example.seamless(Maps({"height": np.zeros((64, 64, 1), np.float32)})))
+
+
+def test_a_hole_that_leaves_nothing_is_refused():
+    photo = spots()
+    with pytest.raises(InputError, match="too little"):
+        mended(photo, np.ones(photo.shape[:2], bool))
+    with pytest.raises(InputError, match="differ in size"):
+        mended(photo, np.ones((8, 8), bool))
