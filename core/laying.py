@@ -69,7 +69,7 @@ def _fits(period: float, side: int, tiles: bool) -> bool:
 def _quilted(
     features: Array, height: int, width: int, tiles: bool, random: np.random.Generator
 ) -> tuple[Sources, Array]:
-    """((n, 9, 2) places, (n, 9) dislikes): for each pixel where quilting takes it from, and where the pieces around go on."""
+    """((n, 9, 2) places, (n, 9) dislikes): where quilting takes each pixel from, and where the pieces around go on."""
     laid = layout.quilt(Example(features, tiles), height, width, random)
     sources = np.stack([laid // features.shape[1], laid % features.shape[1]], -1).astype(np.int32)
     rows, columns = (part.ravel() for part in np.indices((height, width)))
