@@ -97,6 +97,8 @@ def mend(maps: Maps, hole: Mask, tiles: bool, seed: int = 0) -> Steps:
         raise InputError("The hole and the maps differ in size; scale one to the size of the other.")
     if not hole.any():
         return maps
+    if not mending.enough(hole, tiles):
+        raise InputError("The hole leaves too little of the picture to fill it from; mark less of it.")
     features = _features(maps)
     features = np.where(hole[..., None], features[~hole].mean(0), features)
     periods = lattice.periods(features[..., :3] @ LUMINANCE, tiles)
@@ -108,10 +110,9 @@ def _tiles(maps: Maps) -> bool:
     """Whether the maps tile; a wrap amid a tile or a board shows no seam, and yet it breaks the pattern."""
     if not tiling(maps):
         return False
-    periods = lattice.periods(maps["albedo"] @ LUMINANCE, tiles=False)
-    return all(
-        not period or wrapping.whole(size, period) for size, period in zip(maps.size[::-1], periods, strict=True)
-    )
+    albedo = maps["albedo"]
+    periods = lattice.periods(albedo @ LUMINANCE, tiles=False)
+    return not any(period and wrapping.breaks(albedo, axis, period) for axis, period in enumerate(periods))
 
 
 def _check(maps: Maps) -> None:

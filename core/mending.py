@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import labelling
-from .errors import InputError
 from .maps import Array
 from .matching import REACH, Exemplar, Mask, Sources, correct, widened
 from .scaling import halved
@@ -34,20 +33,36 @@ Boxes = tuple[slice, slice]
 def fill(features: Array, shown: int, hole: Mask, tiles: bool) -> Generator[float, None, Sources]:
     """Places (H, W, 2) for each pixel: itself outside the hole, others of the same picture (H, W, C) in it.
 
-    The first `shown` channels are unknown in the hole, the others known. `InputError` when too little is left.
+    The first `shown` channels are unknown in the hole, the others known.
     """
-    levels = [(features, hole)]
-    while max(levels[0][1].shape) > 1.5 * COARSE and min(levels[0][1].shape) >= 2 * LEAST:
-        levels.insert(0, (halved(levels[0][0]), _halved(levels[0][1])))
+    masks = _masks(hole)
+    pictures = [features]
+    while len(pictures) < len(masks):
+        pictures.insert(0, halved(pictures[0]))
+    levels = list(zip(pictures, masks, strict=True))
     sources = _chosen(*levels[0], shown, tiles)
     yield 0.3
     for number, (picture, missing) in enumerate(levels):
         if number:
             sources = finer(sources, *missing.shape)
         sources[~missing] = np.argwhere(~missing)
-        sources = yield from _corrected(picture, missing, sources, tiles)
+        sources = _corrected(picture, missing, sources, tiles)
         yield 0.3 + 0.7 * 4.0 ** (number + 1 - len(levels))
     return sources
+
+
+def enough(hole: Mask, tiles: bool) -> bool:
+    """Whether anything is left to fill a hole (H, W) from: at the coarse level, too, a patch without a hole in it."""
+    levels = _masks(hole)
+    return all((~widened(mask, REACH))[() if tiles else np.s_[REACH:-REACH, REACH:-REACH]].any() for mask in levels)
+
+
+def _masks(hole: Mask) -> list[Mask]:
+    """The hole at every resolution, coarse first."""
+    levels = [hole]
+    while max(levels[0].shape) > 1.5 * COARSE and min(levels[0].shape) >= 2 * LEAST:
+        levels.insert(0, _halved(levels[0]))
+    return levels
 
 
 def finer(sources: Sources, height: int, width: int) -> Sources:
@@ -76,15 +91,13 @@ def _halved(mask: Mask) -> Mask:
     return found
 
 
-def _corrected(picture: Array, hole: Mask, sources: Sources, tiles: bool) -> Generator[float, None, Sources]:
+def _corrected(picture: Array, hole: Mask, sources: Sources, tiles: bool) -> Sources:
     """The sources with better joints. A picture with edges gets a mirrored margin, from which nothing is taken."""
     margin = 0 if tiles else REACH
     edges = ((margin, margin), (margin, margin))
     inside = np.s_[margin : margin + hole.shape[0], margin : margin + hole.shape[1]]
     wide = np.pad(picture, (*edges, (0, 0)), "symmetric")
     exemplar = Exemplar(wide, ~np.pad(hole, edges, constant_values=True), tiles)
-    if not len(exemplar.places):
-        raise InputError("The hole leaves too little of the picture to fill it from; mark less of it.")
     places = _themselves(*wide.shape[:2])
     places[inside] = sources + np.int32(margin)
     image = wide.copy()
@@ -93,7 +106,6 @@ def _corrected(picture: Array, hole: Mask, sources: Sources, tiles: bool) -> Gen
     free[inside] = hole
     for _ in correct(exemplar, places, image, PASSES, free):
         pass
-    yield 0.3
     found: Sources = places[inside] - np.int32(margin)
     return found
 

@@ -14,15 +14,26 @@ from .scaling import halved
 
 COARSE = 128  # pixels of the side along which lengths are first tried
 LEAST, MOST = 0.05, 0.3  # of a side that the overlap takes
-SHORTER = 0.5  # how much worse a fit is reckoned for each share of the photo that it leaves out
+SHORTER = 1.5  # how much worse a fit is reckoned for each share of the photo that it leaves out
 PATH = 1.0  # weight of the mean error along the cut beside that of the whole overlap
 ASTRAY = 0.04  # of a period: further from a whole number of them...
+WORSE = 1.3  # times the largest error within: an error across the wrap that shows a broken pattern
 BROKEN = 5.0  # ...a fit is reckoned so much worse
 
 
 def whole(length: int, period: float) -> bool:
     """Whether a length is a whole number of periods, or so short that it cannot be."""
     return length < period or abs(length / period - round(length / period)) <= ASTRAY
+
+
+def breaks(image: Array, axis: int, period: float) -> bool:
+    """Whether a picture (H, W, C) resembles itself one period further on less across its wrap than anywhere within."""
+    step = round(period)
+    errors = ((image - np.roll(image, -step, axis)) ** 2).sum(2).mean(1 - axis)
+    if len(errors) < 3 * step:  # too few to compare with
+        return False
+    means = np.convolve(errors, np.full(step, 1 / step), "valid")
+    return bool(means[-1] > WORSE * means[:-step].max())
 
 
 def lengths(image: Array, axis: int, period: float | None) -> int:
