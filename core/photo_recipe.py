@@ -147,7 +147,7 @@ def example_steps(path: Path, width: int, height: int, seed: int, like: bool) ->
     if path.is_dir():
         return [example]
     size = images.size(path)
-    fitted = reduced(*size, min(EXEMPLAR, max(width, height)))
+    fitted = reduced(*size, min(EXEMPLAR, max(width, height, SMALLEST)))
     return [_fit(*fitted), example]
 
 

@@ -70,9 +70,8 @@ class Surfaces:
         (List et al. 2003, "Adaptive deblocking filter"). How much is measured, for each map and axis.
         """
         for image in (self.albedo, self.across, self.down, *self.data.values()):
-            for lines in (image, image.swapaxes(0, 1)):
-                for border in {0, cell // 2}:
-                    _even_border(lines, cell, border)
+            for border in {0, cell // 2}:
+                even_borders(image, cell, border, SPARSE)
 
     def maps(self) -> Maps:
         """All maps; the collected slopes are given up on the way."""
@@ -82,10 +81,19 @@ class Surfaces:
         return Maps({"albedo": self.albedo, "normal": normal, "height": height, **self.data}, depth)
 
 
-def _even_border(lines: Array, cell: int, border: int) -> None:
+def even_borders(image: Array, cell: int, border: int = 0, sparse: int = 1) -> None:
+    """Even out, in place, the steps at the borders of the cells of a periodic image (H, W, ...), down and across.
+
+    One point of `sparse` is measured; with all of them it does not matter where the torus begins.
+    """
+    for lines in (image, image.swapaxes(0, 1)):
+        _even_border(lines, cell, border, sparse)
+
+
+def _even_border(lines: Array, cell: int, border: int, sparse: int) -> None:
     """Even out, in place, the steps between lines `border` - 1 and `border` of every cell along the first axis."""
     after = np.arange(border, len(lines), cell)
-    usual, size = _step(lines, (after + cell // 4) % len(lines)), _step(lines, after)
+    usual, size = _step(lines, (after + cell // 4) % len(lines), sparse), _step(lines, after, sparse)
     if size <= usual:
         return
     share = np.float32((1 - usual / size) / 2)
@@ -96,7 +104,7 @@ def _even_border(lines: Array, cell: int, border: int) -> None:
         band[after] -= step
 
 
-def _step(lines: Array, after: NDArray[np.int64]) -> float:
+def _step(lines: Array, after: NDArray[np.int64], sparse: int) -> float:
     """Mean absolute step to some lines from those before them, by some of their points."""
-    some = lines[:, ::SPARSE]
+    some = lines[:, ::sparse]
     return float(np.abs(some[after] - some[after - 1]).mean())

@@ -19,6 +19,7 @@ from .. import relief
 from ..card import Card
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
+from ..planes import even_borders
 from ..torus import Tile, window
 from ..torus import tiles as cut
 from . import Runner, Steps
@@ -56,6 +57,10 @@ def derive(card: Card, runner: Runner, albedo: Array, tiles: bool, options: Opti
     height, width = albedo.shape[:2]
     card.size.check(width, height)
     planes = yield from _planes(card, runner, albedo, tiles, options.tile)
+    if tiles:  # the wrap is the border of a cell, and would stand out from what lies within cells
+        for plane in planes[3:]:
+            for cell in (card.size.multiple, card.size.multiple // 2):
+                even_borders(plane, cell)
     across, down = (slope * np.float32(options.strength) for slope in relief.slopes(planes[3], planes[4]))
     normal, surface, depth = _surface(across, down, tiles)
     found = np.clip(planes[:3].transpose(1, 2, 0), 0, 1)
