@@ -64,7 +64,7 @@ def photo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corners", type=float, nargs=8, metavar="N", help=_CORNERS)
     parser.add_argument("--without", metavar="A,B,...", default="", help="leave out some of: " + ", ".join(PARTS))
     parser.add_argument("--fresh", action="store_true", help="a new arrangement, by example")
-    parser.add_argument("--seed", type=int, default=0, help="of what is laid anew (0)")
+    parser.add_argument("--seed", type=int, default=0, help="of a fresh arrangement (0)")
     heal_options(parser)
     derive_options(parser)
 

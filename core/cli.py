@@ -115,14 +115,13 @@ def _photo_commands(commands: Any, parents: list[Parser]) -> None:
     arguments.derive_options(maps)
     arguments.heal_options(heal)
     heal.add_argument("--seams", action="store_true", help="make it tile")
-    heal.add_argument("--seed", type=int, default=0, help="of what is laid anew (0)")
     example.add_argument("--size", metavar="N|WxH", default="1024", help="pixels (1024)")
     example.add_argument("--seed", type=int, default=0, help="another one gives another texture (0)")
     example.add_argument("--like", action="store_true", help="keep the arrangement, change only what must change")
     upscale.add_argument("--factor", type=int, default=2, help="2 or 4 (2)")
     photo.set_defaults(command=_planned(arguments.photo_recipe))
     example.set_defaults(command=_planned(arguments.example_recipe))
-    steps = {maps: ("maps", "strength", "delight"), heal: ("heal", "mask", "denoise", "seams", "seed")}
+    steps = {maps: ("maps", "strength", "delight"), heal: ("heal", "mask", "denoise", "seams")}
     for parser, step in {**steps, upscale: ("upscale", "factor")}.items():
         parser.set_defaults(command=_planned(partial(_one_step, step=step)))
 

@@ -56,7 +56,7 @@ def synthesize(maps: Maps, width: int, height: int, seed: int = 0, like: bool = 
             f"A size of {width}x{height} cannot be made: each side must have from {SMALLEST} to {LARGEST} pixels."
         )
     if like:
-        whole = yield from seamless(maps, seed)
+        whole = yield from seamless(maps)
         return _repeated(whole, width, height)
     tiles = _tiles(maps)
     maps, periods = _whole_periods(maps, width, height, tiles)
@@ -66,7 +66,7 @@ def synthesize(maps: Maps, width: int, height: int, seed: int = 0, like: bool = 
     return made
 
 
-def seamless(maps: Maps, seed: int = 0) -> Steps:
+def seamless(maps: Maps) -> Steps:
     """The same picture, made to tile; a step of work. `InputError` when there is no albedo or it is too small.
 
     What tiles already comes back as it is. Otherwise the middle stays and the borders change: they are laid over each
@@ -86,7 +86,7 @@ def seamless(maps: Maps, seed: int = 0) -> Steps:
     return _laid(maps, sources, tiles=False)
 
 
-def mend(maps: Maps, hole: Mask, tiles: bool, seed: int = 0) -> Steps:
+def mend(maps: Maps, hole: Mask, tiles: bool) -> Steps:
     """The maps with a `hole` (H, W) filled from the rest of the same picture; a step of work.
 
     Nothing outside the hole changes. `tiles` tells whether the picture wraps around its edges. `InputError` when

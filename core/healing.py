@@ -38,7 +38,6 @@ def heal(
     mask: Mask | Array | None = None,
     denoise: float = 0.0,
     seams: bool = False,
-    seed: int = 0,
 ) -> Steps:
     """Maps, or a photo as an albedo alone, healed.
 
@@ -60,10 +59,10 @@ def heal(
     if mask is not None and hole is not None:
         wide = _wide(hole, all(tiling))
         if wide.any():
-            healed = yield from _part(example.mend(healed, wide, all(tiling), seed), 0.3, 0.6)
+            healed = yield from _part(example.mend(healed, wide, all(tiling)), 0.3, 0.6)
         healed = _mixed(maps, healed, mask, denoise)
     if seams and not all(tiling):
-        healed = yield from _part(_closed(healed, *tiling, seed), 0.6, 1.0)
+        healed = yield from _part(_closed(healed, *tiling), 0.6, 1.0)
     return healed
 
 
@@ -129,7 +128,7 @@ def _boxes(mask: Mask, side: int) -> NDArray[np.int64]:
     return boxes
 
 
-def _closed(maps: Maps, across: bool, down: bool, seed: int) -> Steps:
+def _closed(maps: Maps, across: bool, down: bool) -> Steps:
     """Maps that tile; `across` and `down` say where they do already."""
     width, height = maps.size
     flat = {name: image if name in ("normal", "metallic") else even(image) for name, image in maps.items()}
@@ -138,7 +137,7 @@ def _closed(maps: Maps, across: bool, down: bool, seed: int) -> Steps:
     best, least = smaller, badness(smaller["albedo"], photo["albedo"], place)
     yield 0.2
     if least > HIDDEN:
-        made = yield from _part(example.synthesize(photo, width, height, seed, like=True), 0.2, 1.0)
+        made = yield from _part(example.synthesize(photo, width, height, like=True), 0.2, 1.0)
         wide = max(height, width) // BAND
         if badness(made["albedo"], photo["albedo"], bands(height, width, wide, not across, not down)) < least:
             best = made

@@ -38,7 +38,7 @@ class Wishes:
     denoise: float = 0.0
     strength: float = 1.0  # of the relief
     delight: float = 1.0  # share of light and shadow that is taken out of the colours
-    seed: int = 0
+    seed: int = 0  # of a fresh arrangement
     fresh: bool = False  # a new arrangement, by example, that tiles; else the photo is changed at its borders only
     without: frozenset[str] = field(default_factory=frozenset)  # some of `PARTS`
 
@@ -63,7 +63,7 @@ def steps(path: Path, wishes: Wishes) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if wishes.mask:  # marks places of the whole photo
         wide, high = reduced(width, height, 2 * max(wishes.width, wishes.height))
-        made += [_fit(wide, high), {"do": "heal", "mask": wishes.mask, "seed": wishes.seed}]
+        made += [_fit(wide, high), {"do": "heal", "mask": wishes.mask}]
         width, height = wide, high
     if wishes.corners:
         made.append({"do": "straighten", "corners": list(wishes.corners)})
@@ -76,7 +76,7 @@ def steps(path: Path, wishes: Wishes) -> list[dict[str, Any]]:
     heal: dict[str, Any] = {"denoise": wishes.denoise} if wishes.denoise else {}
     seamless = "seamless" not in wishes.without
     if seamless and not wishes.fresh:
-        heal |= {"seams": True, "seed": wishes.seed}
+        heal |= {"seams": True}
     if heal:
         made.append({"do": "heal", **heal})
     if seamless and wishes.fresh:
@@ -114,7 +114,7 @@ def wishes_of(recipe: Recipe) -> Wishes | None:
         done["straighten"].corners if "straighten" in done else (),
         mend.mask if mend else "",
         heal.denoise,
-        seed=(fresh or mend or heal).seed,
+        seed=fresh.seed if fresh else 0,
         fresh=fresh is not None,
         without=frozenset(part for part, is_there in there.items() if not is_there),
         **({"strength": derive.strength, "delight": derive.delight} if derive else {}),

@@ -95,13 +95,11 @@ class Heal:
     mask: str = ""  # path of a picture whose light parts are to be replaced
     denoise: float = 0.0  # 0 changes nothing, 1 smooths strong noise
     seams: bool = False  # the borders are changed so that the picture tiles
-    seed: int = 0
 
     CHECKS: ClassVar[Mapping[str, Check]] = {
         "mask": checks.word,
         "denoise": checks.number(0, 1),
         "seams": checks.truth,
-        "seed": _SEED,
     }
 
     def moved(self, move: Callable[[str], str]) -> Heal:
@@ -122,7 +120,7 @@ class Heal:
         from . import healing
 
         mask = _mask(self.mask, maps) if self.mask else None
-        return healing.heal(*tools.open("restore"), maps, mask, self.denoise, self.seams, self.seed)
+        return healing.heal(*tools.open("restore"), maps, mask, self.denoise, self.seams)
 
 
 @dataclass(frozen=True)

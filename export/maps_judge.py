@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ LIGHTS = (  # fixed, so that figures can be compared: a low sun, a bright sky, a
 )
 # Slopes for each step of luminance: what a Sobel filter's strength, and its sign, are chosen from.
 STRENGTHS = np.concatenate([-np.geomspace(8, 0.1, 14), [0.0], np.geomspace(0.1, 8, 14)])
+BLURS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # pixels
 SPARSE = 3  # of so many rows and columns, one is enough to fit them
 SHOWN = 256  # pixels of a material on a sheet
 
@@ -46,9 +47,16 @@ class View:
 
 
 def judge(
-    card: Card, runner: Runner, held_out: Sequence[photos.Material], means: Figures, sheet: Path | None = None
+    card: Card,
+    runner: Runner,
+    held_out: Sequence[photos.Material],
+    means: Figures,
+    heights: Mapping[str, Array],
+    sheet: Path | None = None,
 ) -> Figures:
-    """Figures, means over materials that were never trained on; `means` are of the roughness and AO trained on.
+    """Figures, means over materials that were never trained on.
+
+    `means` are of the roughness and AO trained on, `heights` the true heights (H, W) of those that have them, by name.
 
     `..._sobel` is the best that one strength and sign, fitted to these very materials, can do; `..._flat` no relief.
     """
@@ -58,6 +66,7 @@ def judge(
     figures = _normals("normal_angle", [view for view in plain if view.material.known[3]])
     figures |= _normals("lit_normal_angle", relit)
     figures |= _albedos(relit)
+    figures |= _heights(plain, heights)
     for name, mean in means.items():
         figures |= _data(name, plain, mean)
     if sheet:
@@ -116,6 +125,29 @@ def _albedos(views: Sequence[View]) -> Figures:
     if not found:
         return {}
     return {"lit_albedo_rmse": float(np.sqrt(np.mean(found))), "lit_albedo_rmse_input": float(np.sqrt(np.mean(given)))}
+
+
+def _heights(views: Sequence[View], heights: Mapping[str, Array]) -> Figures:
+    """Correlation with the true height, and that of the luminance under the best blur and sign for these materials."""
+    found, others = [], []
+    for view in views:
+        if view.material.name in heights:
+            true = heights[view.material.name]
+            found.append(_alike(view.maps["height"][..., 0], true))
+            grey = np.tensordot(LUMINANCE, view.picture, 1).astype(np.float32)
+            others.append([_alike(relighting.blurred(grey, width), true) for width in BLURS])
+    if not found:
+        return {}
+    return {
+        "height_correlation": float(np.mean(found)),
+        "height_correlation_luminance": float(np.abs(np.mean(others, 0)).max()),
+    }
+
+
+def _alike(made: Array, true: Array) -> float:
+    """Correlation of two fields, 0 where one of them is flat."""
+    made, true = made - made.mean(), true - true.mean()
+    return float((made * true).mean() / max(float(made.std() * true.std()), 1e-6))
 
 
 def _data(name: str, views: Sequence[View], mean: float) -> Figures:

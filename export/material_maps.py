@@ -404,7 +404,9 @@ def judge(run: Path, data: Path, sheet: Path | None = None) -> dict[str, float]:
     names = {m.name for m in held_out}
     means = maps_judge.means_of([photos.load(f, 64) for f in photos.find_materials(data) if f.name not in names])
     runner = Unexported(Graph(load_average(run)))
-    return maps_judge.judge(card_of("unexported", data=""), runner, held_out, means, sheet)
+    read = {f.name: photos.load_height(f, 512) for f in photos.find_materials(data) if f.name in names}
+    heights = {name: height for name, height in read.items() if height is not None}
+    return maps_judge.judge(card_of("unexported", data=""), runner, held_out, means, heights, sheet)
 
 
 def sample(height: int, width: int) -> dict[str, Tensor]:

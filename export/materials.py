@@ -150,6 +150,15 @@ def load(files: MaterialFiles, longest: int) -> Material:
     return Material(files.name, files.category, files.seamless, planes, known)
 
 
+def load_height(files: MaterialFiles, longest: int) -> NDArray[np.float32] | None:
+    """The height map (H, W) in [0, 1] of a material, as large as `load` makes the others; None where there is none."""
+    if "height" not in files.paths:
+        return None
+    with Image.open(files.paths["albedo"]) as image:
+        size = _fit(image.size, longest)
+    return _read(files.paths["height"], size, "L")[0].astype(np.float32) / np.float32(255)
+
+
 class Crops:
     """Endless random crops of a set of materials, at full and at half resolution."""
 

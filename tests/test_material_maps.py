@@ -228,7 +228,11 @@ def materials(folder):
     for seed, name in enumerate(("One", "Two")):
         (folder / name).mkdir(parents=True)
         surface = smooth(seed, 0, 6, 96, 96)
-        grey = {"roughness": smooth(seed + 5, 0.2, 0.8, 96, 96), "ao": smooth(seed + 6, 0.5, 1, 96, 96)}
+        grey = {
+            "height": surface / 6,
+            "roughness": smooth(seed + 5, 0.2, 0.8, 96, 96),
+            "ao": smooth(seed + 6, 0.5, 1, 96, 96),
+        }
         images = {"color": picture(seed, 96, 96), "normal": relief.encode(surface)[0], **grey}
         for kind, image in images.items():
             Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(folder / name / f"{kind}.png")
@@ -246,7 +250,9 @@ def test_a_run_is_resumed_judged_and_exported(tmp_path, capsys):
     assert len(list(run.glob("sheet_*.png"))) == 2
     (run / "held_out.json").write_text('["One"]')
     trainer.main(["judge", *common])
-    assert json.loads(capsys.readouterr().out)["normal_angle_sobel_deg"] > 1 and (run / "held_out.png").is_file()
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["normal_angle_sobel_deg"] > 1 and (run / "held_out.png").is_file()
+    assert 0 <= figures["height_correlation_luminance"] <= 1 and -1 <= figures["height_correlation"] <= 1
     trainer.main(["export", *common, "--out", str(tmp_path / "material_maps.onnx")])
     card, _ = opened(tmp_path / "material_maps.onnx")
     assert card.training["steps"] == 3 and card.figures["roughness_rmse"] > 0
