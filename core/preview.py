@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bands
 from .maps import Array, Maps
 from .shading import KEY, Floats, Surface, backdrop, dot, shade, tone_map, unit
 from .srgb import decode, encode
@@ -37,7 +38,18 @@ def _at_most(maps: Maps, longest: int) -> Maps:
     factor = max(maps.size) // longest
     if factor < 2:
         return maps
-    return Maps({name: _reduced(image, factor) for name, image in maps.items()}, maps.relief / factor)
+    return Maps({name: _banded(image, factor) for name, image in maps.items()}, maps.relief / factor)
+
+
+def _banded(image: Array, factor: int) -> Array:
+    """`_reduced`, a few lines of the result at a time."""
+    count = max(1, len(image) // factor)
+    starts = np.append(np.arange(count) * len(image) // count, len(image))
+
+    def work(lines: slice) -> Array:
+        return _reduced(image[starts[lines.start] : starts[lines.stop]], factor)
+
+    return np.concatenate(bands.each(count, work, image, band=max(1, bands.BAND // factor)))
 
 
 def ball(maps: Maps, side: int, repeats: float = 2.0) -> Array:
