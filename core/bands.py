@@ -40,14 +40,14 @@ def stream(length: int, work: Callable[[slice], _Made], *touched: NDArray[Any], 
         return made
 
     spans = [slice(start, min(start + band, length)) for start in range(0, length, band)]
-    if len(spans) == 1 or cores() == 1:
+    if len(spans) == 1 or _threads() == 1:
         yield from map(one, spans)
         return
     ahead: deque[Future[_Made]] = deque()
     try:
         for lines in spans:
             ahead.append(_pool().submit(one, lines))
-            if len(ahead) > 2 * cores():
+            if len(ahead) > 2 * _threads():
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -57,8 +57,13 @@ def stream(length: int, work: Callable[[slice], _Made], *touched: NDArray[Any], 
 
 
 @cache
+def _threads() -> int:
+    return cores()
+
+
+@cache
 def _pool() -> ThreadPoolExecutor:
     """The threads, which are kept: to start them takes as long as many a band."""
     from concurrent.futures import ThreadPoolExecutor  # takes a while to import
 
-    return ThreadPoolExecutor(cores(), "tessera")
+    return ThreadPoolExecutor(_threads(), "tessera")

@@ -206,7 +206,8 @@ def _reduced(albedo: Array, most: int) -> Grid:
 
     def work(rows: slice) -> Grid:
         grey = albedo[rows.start * tall : rows.stop * tall] @ _LUMINANCE
-        return grey.reshape(-1, tall, grey.shape[1] // wide, wide).mean((1, 3), dtype=np.float32)
+        blocks: Grid = grey.reshape(-1, tall, grey.shape[1] // wide, wide).mean((1, 3))
+        return blocks
 
     return np.concatenate(bands.each(len(albedo) // tall, work, albedo, band=max(1, bands.BAND // tall)))
 
