@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from . import bands, png
 from .errors import ImageError, OutputError
 from .maps import Array
+from .progress import finish
 
 MAX_SIDE = 16384  # pixels; a side longer than this is a mistake or an attack, never a material
 MAX_BYTES = 2**31  # of a file: 16384 x 16384 of 16 bits, uncompressed, have 1.5 GiB
@@ -107,11 +108,18 @@ def encode(picture: Picture) -> bytes:
 
 
 def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]) -> list[Path]:
-    """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths.
+    """`writing`, all of it."""
+    return finish(writing(folder, pictures, others))
+
+
+def writing(
+    folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]
+) -> Generator[float, None, list[Path]]:
+    """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths; yields the share done.
 
     All or nothing: the files get temporary names and are renamed only when all are complete. On an error or an
-    interruption the temporaries are removed and files that were there before are as they were. The same content
-    gives the same bytes. Raises `OutputError` when the folder or a file cannot be written.
+    interruption, and when it is closed, the temporaries are removed and files that were there before are as they were.
+    The same content gives the same bytes. Raises `OutputError` when the folder or a file cannot be written.
     """
     for name, picture in pictures.items():
         _check_format(name, picture)
@@ -123,6 +131,7 @@ def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str
             target = folder / name
             pending[target] = _hidden(target, "new")
             _save(pending[target], content)
+            yield len(pending) / len(contents)
         with _undone_on_error() as moved:
             for target, temporary in pending.items():
                 _replace(temporary, target, moved)

@@ -6,7 +6,7 @@ in [0, 1]. There is no height: it is the surface whose slopes the normals are (c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -68,14 +68,17 @@ class Surfaces:
             np.clip(plane, 0, 1, out=data[place])
         scratch.rest(*self._images())
 
-    def even_borders(self, cell: int) -> None:
+    def even_borders(self, cell: int) -> Iterator[float]:
         """Bring the steps at the borders of cells, and half way between, down to the size of the others.
 
+        Yields progress.
         What a network makes of neighbouring cells never quite meets; video codecs even such borders out as well
         (List et al. 2003, "Adaptive deblocking filter"). How much is measured, for each map and axis.
         """
-        for image in self._images():
+        images = self._images()
+        for done, image in enumerate(images, 1):
             even_borders(image.reshape(*image.shape[:2], -1), cell, (0, cell // 2), SPARSE)
+            yield done / len(images)
 
     def maps(self) -> Maps:
         """All maps; the collected slopes are given up on the way."""

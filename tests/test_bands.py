@@ -1,6 +1,7 @@
 import errno
 import os
 import threading
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def resident():
 @pytest.mark.parametrize(("length", "band"), [(1, 64), (64, 64), (65, 64), (1000, 7)])
 def test_every_line_is_worked_on_once_and_results_are_in_order(length, band):
     lines = bands.each(length, lambda rows: list(range(rows.start, rows.stop)), band=band)
-    assert sum(lines, []) == list(range(length)) and max(map(len, lines)) <= band
+    assert list(chain.from_iterable(lines)) == list(range(length)) and max(map(len, lines)) <= band
 
 
 def test_what_goes_wrong_in_a_band_comes_out_and_work_can_go_on():

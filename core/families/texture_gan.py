@@ -57,7 +57,8 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     for done, tile in enumerate(pieces, 1):
         surfaces.put(tile, settings.cell, _run(card, settings, runner, tile, cells, share, noise))
         yield 0.1 + 0.7 * done / len(pieces)
-    surfaces.even_borders(settings.cell)
+    for evened in surfaces.even_borders(settings.cell):
+        yield 0.8 + 0.1 * evened
     return surfaces.maps()
 
 
