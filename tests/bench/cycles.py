@@ -48,6 +48,7 @@ def bake(plane, kind, side):
 def main():
     side = int(sys.argv[-1])
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.preferences.addon_enable(module="cycles")
     bpy.ops.mesh.primitive_plane_add()
     plane, scene = bpy.context.object, bpy.context.scene
     scene.render.engine, scene.cycles.samples, scene.render.bake.margin = "CYCLES", SAMPLES, 0
