@@ -23,7 +23,7 @@ from ..layout import Example, Indices, quilt
 from ..maps import Array
 from ..planes import PLANES, Surfaces
 from ..torus import Tile, tiles, window
-from . import Request, Runner, Steps
+from . import Request, Runner, Steps, run_tiles
 
 INPUTS = {"cells": 3, "share": 4, "noise": 4}
 OUTPUTS = {"planes": 4}
@@ -52,35 +52,25 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     cells, share = _lay_out(settings, runner, request, height, width, layout)
     noise = grain.standard_normal((1, settings.noise, height, width), dtype=np.float32)
     yield 0.1
+    halo, scale = card.size.halo // settings.cell, settings.cell // settings.mix
+
+    def feeds(tile: Tile) -> dict[str, NDArray[Any]]:
+        fine = window(share, tile.scaled(scale), halo * scale)
+        return {"cells": window(cells, tile, halo), "share": fine, "noise": window(noise, tile, halo)}
+
     pieces = list(tiles(height, width, max(1, request.tile // settings.cell)))
     surfaces = Surfaces(request.height, request.width)
-    for done, tile in enumerate(pieces, 1):
-        surfaces.put(tile, settings.cell, _run(card, settings, runner, tile, cells, share, noise))
-        yield 0.1 + 0.7 * done / len(pieces)
+    for tile, (planes, *_), done in run_tiles(runner, pieces, feeds):
+        expected = (1, PLANES, tile.height * settings.cell, tile.width * settings.cell)
+        if planes.shape != expected:
+            raise ModelError(
+                f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
+                "its card is wrong, export it again."
+            )
+        surfaces.put(tile, settings.cell, planes[0])
+        yield 0.1 + 0.7 * done
     surfaces.even_borders(settings.cell)
     return surfaces.maps()
-
-
-def _run(
-    card: Card, settings: _Settings, runner: Runner, tile: Tile, cells: Indices, share: Array, noise: Array
-) -> Array:
-    """The planes (8, H, W) of one tile."""
-    halo = card.size.halo // settings.cell
-    scale = settings.cell // settings.mix
-    fine = Tile(*(scale * side for side in (tile.top, tile.left, tile.height, tile.width)))
-    feeds: dict[str, NDArray[Any]] = {
-        "cells": window(cells, tile, halo),
-        "share": window(share, fine, halo * scale),
-        "noise": window(noise, tile, halo),
-    }
-    planes: Array = runner.run(feeds)[0][0]
-    expected = (PLANES, tile.height * settings.cell, tile.width * settings.cell)
-    if planes.shape != expected:
-        raise ModelError(
-            f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
-            "its card is wrong, export it again."
-        )
-    return planes
 
 
 def _lay_out(
