@@ -175,9 +175,8 @@ class _Network:
 
     def search(self, wanted: Array, patches: Patches, before: Sources | None, loyalty: float) -> Sources:
         """The style's patches nearest to what is wanted (h, w, C), in pieces that hang together."""
-        constant = {"projection": patches.projection, **dict(zip(("keys", "penalty"), patches.search, strict=True))}
-        for array in constant.values():
-            array.flags.writeable = False
+        keys, penalty = patches.search
+        constant = {"projection": patches.projection, "keys": keys, "penalty": penalty}
         height, width = wanted.shape[:2]
         queries = np.empty((height, width, DEPTH), np.float32)
         nearest = np.empty((height, width), np.int64)

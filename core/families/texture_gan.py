@@ -11,6 +11,7 @@ Stored constant: memory (rows, D), a row for each cell of each material.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +53,26 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     cells, share = _lay_out(settings, runner, request, height, width, layout)
     noise = grain.standard_normal((1, settings.noise, height, width), dtype=np.float32)
     yield 0.1
+    surfaces = Surfaces(request.height, request.width)
+    for tile, planes, done in _painted(card, settings, runner, request.tile, cells, share, noise):
+        surfaces.put(tile, settings.cell, planes)
+        yield 0.1 + 0.7 * done
+    surfaces.even_borders(settings.cell)
+    return surfaces.maps()
+
+
+def _painted(
+    card: Card, settings: _Settings, runner: Runner, largest: int, cells: Indices, share: Array, noise: Array
+) -> Iterator[tuple[Tile, Array, float]]:
+    """Tiles, their planes (8, H, W), and the share done by then."""
     halo, scale = card.size.halo // settings.cell, settings.cell // settings.mix
 
     def feeds(tile: Tile) -> dict[str, NDArray[Any]]:
         fine = window(share, tile.scaled(scale), halo * scale)
         return {"cells": window(cells, tile, halo), "share": fine, "noise": window(noise, tile, halo)}
 
-    pieces = list(tiles(height, width, max(1, request.tile // settings.cell)))
-    surfaces = Surfaces(request.height, request.width)
+    height, width = cells.shape[1:]
+    pieces = list(tiles(height, width, max(1, largest // settings.cell)))
     for tile, (planes, *_), done in run_tiles(runner, pieces, feeds):
         expected = (1, PLANES, tile.height * settings.cell, tile.width * settings.cell)
         if planes.shape != expected:
@@ -67,10 +80,7 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
                 f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
                 "its card is wrong, export it again."
             )
-        surfaces.put(tile, settings.cell, planes[0])
-        yield 0.1 + 0.7 * done
-    surfaces.even_borders(settings.cell)
-    return surfaces.maps()
+        yield tile, planes[0], done
 
 
 def _lay_out(
