@@ -95,7 +95,7 @@ def _sessions(provider: Provider) -> Sessions:
 def _probe(asked: Sessions) -> None:
     try:
         provider, why_not = asked.probe()
-        line = "Runs on CUDA" if provider.startswith("CUDA") else "Runs on the CPU"
+        line = f"Runs on {_runtime.SPOKEN[provider]}"
         line += f": {why_not}" if why_not else ""
     except TesseraError as error:
         line = str(error)

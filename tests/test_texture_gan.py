@@ -12,7 +12,6 @@ from core.families import Request, texture_gan
 from core.library import BUNDLED, Library
 from core.maps import Maps
 from core.sessions import Sessions
-from core.torus import Tile
 
 SHIPPED = BUNDLED / "atlas.onnx"
 ATLAS = [m.name for model in Library().models() if model.path == SHIPPED for m in model.card.materials]
