@@ -37,6 +37,9 @@ SPOKEN = {CPU: "the CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
 # powers of two, which for large tiles is up to twice what they need.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _HALF_OPTIONS = {"prefer_nhwc": "1"}  # the layout that tensor cores work in; in ONNX Runtime's builds since 1.20
+# Where CUDA's libraries are missing the CPU gets the graph, and this ends the process on one in half precision whose
+# convolution has its weights as an input (seen in 1.32). It does nothing for a GPU.
+_CRASHING = ["NchwcTransformer"]
 # A whole model, y = -x: its session tells what really runs without the time and memory that a true one takes.
 _SMALLEST = bytes.fromhex(
     "080812003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a0208"
@@ -279,10 +282,10 @@ class Sessions:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             if ways[0].provider == CPU:
                 return _on_cpu(runtime, model, name, options), why
-            inner, why = self._on_gpu(runtime, model, name, options, ways[0])
+            inner, wrong = self._on_gpu(runtime, model, name, options, ways[0])
             if inner is not None:
                 return inner, why
-            gpu = ways.pop(0).provider
+            why, gpu = wrong, ways.pop(0).provider
         raise ProviderError(f"{SPOKEN[gpu]} was asked for but cannot be used: {why}")
 
     def _on_gpu(self, runtime: Any, model: Path | bytes, name: str, options: Any, way: _Way) -> tuple[Any, str]:
@@ -300,7 +303,9 @@ class Sessions:
             model = half.halved(model if isinstance(model, bytes) else model.read_bytes(), name)
         try:
             _load_cuda(runtime, self.cuda_folder)
-            inner = runtime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+            inner = runtime.InferenceSession(
+                model, options, providers=providers, enable_fallback=0, disabled_optimizers=_CRASHING
+            )
         except Exception as error:
             return None, f"{_first_line(error)}; {remedy}."
         if inner.get_providers()[0] != way.provider:

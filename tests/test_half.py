@@ -25,8 +25,15 @@ def model(nodes, constants=(), inner=FLOAT):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def opened(data):
+    options = onnxruntime.SessionOptions()
+    # Past it, a rewriting for the CPU's own half precision ends the process on a convolution with weights as an input.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
 def run(data, feeds, dtype):
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = opened(data)
     fit = {name: array if array.dtype == np.int64 else array.astype(dtype) for name, array in feeds.items()}
     return session.run(None, fit)
 
@@ -56,8 +63,7 @@ def test_a_shipped_model_becomes_half(path):
     small = halved(path.read_bytes(), path.name)
     assert types(small) <= {HALF, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
     onnx.checker.check_model(onnx.load_from_string(small), full_check=True)
-    session = onnxruntime.InferenceSession(small, providers=["CPUExecutionProvider"])
-    assert all(value.type in ("tensor(float16)", "tensor(int64)") for value in session.get_inputs())
+    assert all(value.type in ("tensor(float16)", "tensor(int64)") for value in opened(small).get_inputs())
 
 
 def test_metadata_and_names_stay(tmp_path):
