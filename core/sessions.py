@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import half, machine
-from .errors import Cancelled, ModelError, ProviderError, ResourceError
+from .errors import Cancelled, ModelError, ProviderError, ResourceError, TesseraError
 from .onnx_file import read_tensor
 
 if TYPE_CHECKING:
@@ -178,7 +178,11 @@ class Session:
         failed = self._ways.pop(0)
         del self._inner, self._binding, self._kept  # the next may need their memory
         gc.collect()
-        self._open()
+        try:
+            self._open()
+        except TesseraError:  # nothing is open now
+            self._owner._forget(self)
+            raise
         self._note(f"{self.path.name} {wrong} {failed}, so it ran {self._ways[0]}.")
         return True
 
@@ -249,6 +253,10 @@ class Sessions:
             self.cancelled = True
             if self._running is not None:
                 self._running.terminate = True
+
+    def _forget(self, session: Session) -> None:
+        if self._open.get(session.path) is session:
+            del self._open[session.path]
 
     def _begin(self) -> Any:
         options = self._runtime().RunOptions()

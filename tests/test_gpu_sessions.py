@@ -268,6 +268,16 @@ def test_what_stepped_down_stays_there_until_released(cuda, tmp_path):
     assert owner.open(model, family).notes == () and owner.open(model, family)._ways[0].halved
 
 
+def test_a_session_that_can_step_nowhere_is_opened_anew(cuda, tmp_path):
+    owner = Sessions()
+    session = opened(tmp_path, half=False, owner=owner)
+    cuda.spoilt, cuda.broken = lambda on, half: True, lambda providers, half: MemoryError()
+    with pytest.raises(ResourceError):
+        session.run(feeds())
+    cuda.spoilt, cuda.broken = lambda on, half: False, lambda providers, half: None
+    owner.open(Library([tmp_path]).models()[0], families.load("texture_gan", "the test")).run(feeds())
+
+
 def test_notes_reach_the_result(cuda, tmp_path):
     cuda.spoilt = lambda on, half: half
     tiny_model(tmp_path, half=True)
