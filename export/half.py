@@ -133,7 +133,9 @@ def loss(made: Sequence[Maps], expected: Sequence[Maps]) -> Loss:
     """The loss over several sets of the same maps."""
     pairs = list(zip(made, expected, strict=True))
     levels = {name: np.concatenate([_levels(one[name], other[name]) for one, other in pairs]) for name in made[0]}
-    angles = [_angles(one["normal"], other["normal"]) for one, other in pairs if "normal" in one] or [np.zeros(1)]
+    angles = [_angles(one["normal"], other["normal"]) for one, other in pairs if "normal" in one] or [
+        np.zeros(1, np.float32)
+    ]
     return Loss(
         max(float(found.mean(dtype=np.float64)) for found in levels.values()),
         max(float(np.quantile(found, 0.999)) for found in levels.values()),

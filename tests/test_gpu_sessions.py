@@ -1,5 +1,6 @@
 """The GPU's side of core/sessions.py on machines without one: ONNX Runtime's CPU poses as CUDA and TensorRT."""
 
+import json
 import types
 import weakref
 
@@ -9,6 +10,7 @@ import pytest
 from tiny import CELL, NOISE, tiny_model
 
 from core import families, machine, sessions
+from core.cli import main
 from core.errors import ModelError, ProviderError, ResourceError
 from core.families import Request
 from core.library import Library
@@ -284,6 +286,15 @@ def test_notes_reach_the_result(cuda, tmp_path):
     recipe = from_dict({"source": {"material": "oak", "size": 64}})
     result = finish(run(recipe, Library([tmp_path]), Sessions()))
     assert len(result.notes) == 1 and "not finite" in result.notes[0] and result.provider == CUDA
+
+
+def test_notes_are_told_on_the_command_line_and_in_the_manifest(cuda, tmp_path, capsys):
+    cuda.spoilt = lambda on, half: half
+    tiny_model(tmp_path, half=True)
+    words = ["generate", "oak", "--size", "64", "--models", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    (note,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
+    assert "not finite" in note and capsys.readouterr().out.splitlines()[-1] == note
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda"])
