@@ -45,8 +45,6 @@ class Inner:
         self.options = {p[0]: p[1] for p in providers if not isinstance(p, str)}
         if error := machine.broken(self.names, isinstance(model, bytes)):
             raise error
-        extended = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.graph_optimization_level = extended
         self.inner = onnxruntime.InferenceSession(model, options, providers=[CPU])
         self.half = any(value.type == "tensor(float16)" for value in self.get_inputs())
         machine.opened.append((self.names[0], self.half))

@@ -11,6 +11,7 @@ from core import card
 from core.errors import ModelError
 from core.half import LARGEST, halved
 from core.library import BUNDLED
+from core.sessions import _CRASHING, CPU
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 NOISE = {"cells": np.zeros((2, 10, 10), np.int64), "share": np.ones((2, 1, 10, 10)), "noise": np.ones((1, 2, 10, 10))}
@@ -26,10 +27,7 @@ def model(nodes, constants=(), inner=FLOAT):
 
 
 def opened(data):
-    options = onnxruntime.SessionOptions()
-    # Past it, a rewriting for the CPU's own half precision ends the process on a convolution with weights as an input.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(data, providers=[CPU], disabled_optimizers=_CRASHING)
 
 
 def run(data, feeds, dtype):
