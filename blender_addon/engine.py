@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +81,6 @@ def release() -> None:
     """Give the memory of the open models back."""
     if _Engine.sessions is not None:
         _Engine.sessions.release()
-    gc.collect()
 
 
 def _sessions(provider: Provider) -> Sessions:

@@ -72,7 +72,9 @@ class _Way:
     halved: bool = False
 
     def __str__(self) -> str:
-        return f"in half precision on {SPOKEN[self.provider]}" if self.halved else f"on {SPOKEN[self.provider]}"
+        if self.provider == CPU:
+            return "on the CPU"
+        return f"in {'half precision' if self.halved else 'float32'} on {SPOKEN[self.provider]}"
 
 
 class Session:

@@ -181,7 +181,7 @@ def test_numbers_that_are_not_finite_in_half_precision_are_made_in_float32(cuda,
     assert np.array_equal(session.run(feeds())[0], expected)
     assert cuda.opened == [(CUDA, True), (CPU, False), (CUDA, False)]
     assert session.notes == (
-        "tiny.onnx made numbers that are not finite in half precision on CUDA, so it ran on CUDA.",
+        "tiny.onnx made numbers that are not finite in half precision on CUDA, so it ran in float32 on CUDA.",
     )
 
 
@@ -197,7 +197,7 @@ def test_a_gpu_that_fails_leaves_the_work_to_the_cpu(cuda, tmp_path):
     session.run(feeds())
     assert cuda.opened == [(CUDA, True), (CUDA, False), (CPU, False)] and session.provider == CPU
     assert len(session.notes) == 2 and "EXECUTION_FAILED" in session.notes[0]
-    assert session.notes[1].endswith("on CUDA, so it ran on the CPU.")
+    assert session.notes[1].endswith("in float32 on CUDA, so it ran on the CPU.")
 
 
 def test_what_fails_everywhere_is_a_model_error(cuda, tmp_path):
