@@ -74,7 +74,7 @@ class TesseraPreferences(bpy.types.AddonPreferences):
             (
                 "tensorrt",
                 "TensorRT",
-                "The same through TensorRT, which must be installed; each new size takes long at first",
+                "The same through TensorRT, if it is installed; each new size takes long at first",
             ),
         ],
         update=_changed,
