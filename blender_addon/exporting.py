@@ -35,7 +35,7 @@ def _write(maps: Maps, folder: Path, engine: str, name: str, normal: str | None)
     yield Progress("encoding", 0.0)
     pictures = packing.pack(maps, engine, name, normal)
     files: dict[str, bytes] = {}
-    for name, data in images.encode_all(pictures):
-        files[name] = data
+    for name, picture in pictures.items():
+        files[name] = images.encode(picture)
         yield Progress("encoding", len(files) / len(pictures))
     return images.write_all(folder, {}, files)

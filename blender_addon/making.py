@@ -109,7 +109,7 @@ def _wanted(result: Result, recipe: Recipe) -> Iterator[tuple[str, Array]]:
 
 def _encoded(pictures: Mapping[str, Picture]) -> Generator[Progress, None, dict[str, bytes]]:
     encoded: dict[str, bytes] = {}
-    for name, data in images.encode_all(pictures):
-        encoded[name] = data
+    for name, picture in pictures.items():
+        encoded[name] = images.encode(picture)
         yield Progress("encoding", len(encoded) / len(pictures))
     return encoded

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .core.recipe import Recipe
     from .core.sessions import Sessions
 
-pipeline, preview = map(later.module, (".core.pipeline", ".core.preview"))
+pipeline, preview, progress = map(later.module, (".core.pipeline", ".core.preview", ".core.progress"))
 
 COUNT = 6
 LARGEST = 1024  # pixels on a side: larger textures would take minutes, and their layout is another one anyway
@@ -55,7 +55,7 @@ def _make(
     for number in range(COUNT):
         another = replace(recipe, seed=(recipe.seed + 1 + number) % 2**31)
         yield pipeline.Progress(f"seed {another.seed}", number / COUNT)
-        maps = pipeline.finish(pipeline.run(another, library, sessions)).maps
+        maps = progress.finish(pipeline.run(another, library, sessions)).maps
         made.append(Variation(another, preview.tiled(maps, SIDE, SHOWN)))
 
 

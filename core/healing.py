@@ -8,13 +8,10 @@ photo tiles when its edges are laid over one another (core/overlap.py), or when 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from . import example, filling, overlap, quality, relief
+from . import example, filling, overlap, progress, quality, relief
 from .card import Card
 from .errors import InputError
 from .families import Runner, Steps, restore
@@ -27,8 +24,6 @@ AROUND = 6  # pixels around such squares that are filled with patches too
 BAND = 12  # a side over this is how wide the bands are in which the edges of a photo are looked at
 HIDDEN = 0.06  # badness below which nobody finds a seam: no other way is tried
 SMALLEST = 64  # pixels: sides of a photo that can be made to tile
-
-Made = TypeVar("Made")
 
 
 def heal(
@@ -55,14 +50,14 @@ def heal(
         )
     hole = None if mask is None or not (mask > 0).any() else mask > 0
     tiling = _tiling(maps, hole, card)
-    healed = yield from _part(_restored(card, runner, maps, hole, denoise, all(tiling)), 0.0, 0.3)
+    healed = yield from progress.part(_restored(card, runner, maps, hole, denoise, all(tiling)), 0.0, 0.3)
     if mask is not None and hole is not None:
         wide = _wide(hole, all(tiling))
         if wide.any():
-            healed = yield from _part(example.mend(healed, wide, all(tiling)), 0.3, 0.6)
+            healed = yield from progress.part(example.mend(healed, wide, all(tiling)), 0.3, 0.6)
         healed = _mixed(maps, healed, mask, denoise)
     if seams and not all(tiling):
-        healed = yield from _part(_closed(healed, *tiling), 0.6, 1.0)
+        healed = yield from progress.part(_closed(healed, *tiling), 0.6, 1.0)
     return healed
 
 
@@ -137,19 +132,8 @@ def _closed(maps: Maps, across: bool, down: bool) -> Steps:
     best, least = smaller, badness(smaller["albedo"], photo["albedo"], place)
     yield 0.2
     if least > HIDDEN:
-        made = yield from _part(example.synthesize(photo, width, height, like=True), 0.2, 1.0)
+        made = yield from progress.part(example.synthesize(photo, width, height, like=True), 0.2, 1.0)
         wide = max(height, width) // BAND
         if badness(made["albedo"], photo["albedo"], bands(height, width, wide, not across, not down)) < least:
             best = made
     return overlap.stretched(best, width, height)
-
-
-def _part(work: Generator[float, None, Made], low: float, high: float) -> Generator[float, None, Made]:
-    """Some work as a part of a whole, whose progress is from `low` to `high` meanwhile."""
-    while True:
-        try:
-            fraction = next(work)
-        except StopIteration as end:
-            made: Made = end.value
-            return made
-        yield low + (high - low) * fraction

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import png
+from . import bands, png
 from .errors import ImageError, OutputError
 from .maps import Array
+from .progress import finish
 
 MAX_SIDE = 16384  # pixels; a side longer than this is a mistake or an attack, never a material
 MAX_BYTES = 2**31  # of a file: 16384 x 16384 of 16 bits, uncompressed, have 1.5 GiB
@@ -103,23 +104,22 @@ def write(path: Path | str, picture: Picture) -> None:
 
 def encode(picture: Picture) -> bytes:
     """The bytes of a PNG file; 8 or 16 bits."""
-    return png.encode(_quantised(picture, floating=False))
-
-
-def encode_all(pictures: Mapping[str, Picture]) -> Iterator[tuple[str, bytes]]:
-    """The bytes of PNG files, one after another under the name of the picture; two threads encode."""
-    from concurrent.futures import ThreadPoolExecutor  # takes a while to import
-
-    with ThreadPoolExecutor(2) as pool:  # zlib leaves Python's lock alone
-        yield from zip(pictures, pool.map(encode, pictures.values()), strict=True)
+    return b"".join(_png(picture))
 
 
 def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]) -> list[Path]:
-    """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths.
+    """`writing`, all of it."""
+    return finish(writing(folder, pictures, others))
+
+
+def writing(
+    folder: Path, pictures: Mapping[str, Picture], others: Mapping[str, str | bytes]
+) -> Generator[float, None, list[Path]]:
+    """Write a set of files (name with suffix -> content; texts in UTF-8) and return their paths; yields the share done.
 
     All or nothing: the files get temporary names and are renamed only when all are complete. On an error or an
-    interruption the temporaries are removed and files that were there before are as they were. The same content
-    gives the same bytes. Raises `OutputError` when the folder or a file cannot be written.
+    interruption, and when it is closed, the temporaries are removed and files that were there before are as they were.
+    The same content gives the same bytes. Raises `OutputError` when the folder or a file cannot be written.
     """
     for name, picture in pictures.items():
         _check_format(name, picture)
@@ -131,6 +131,7 @@ def write_all(folder: Path, pictures: Mapping[str, Picture], others: Mapping[str
             target = folder / name
             pending[target] = _hidden(target, "new")
             _save(pending[target], content)
+            yield len(pending) / len(contents)
         with _undone_on_error() as moved:
             for target, temporary in pending.items():
                 _replace(temporary, target, moved)
@@ -339,40 +340,59 @@ def _check_format(name: str, picture: Picture) -> None:
 def _save(path: Path, content: Picture | str | bytes) -> None:
     if isinstance(content, str):
         content = content.encode("utf-8")  # bytes: the same line ends on all systems
-    if isinstance(content, Picture) and path.suffix.lower() == ".png":
-        content = encode(content)
-    if isinstance(content, Picture):
-        _save_by_library(path, content)
-    else:
+    if isinstance(content, bytes):
         path.write_bytes(content)
+    elif path.suffix.lower() == ".png":
+        with path.open("wb") as file:
+            file.writelines(_png(content))
+    else:
+        _save_by_library(path, content)
 
 
 def _save_by_library(path: Path, picture: Picture) -> None:
     oiio = _openimageio()
-    pixels = _quantised(picture, floating=path.suffix.lower() == ".exr")
-    height, width, channels = pixels.shape
-    spec = oiio.ImageSpec(width, height, channels, _TYPES[pixels.dtype.name])
+    kind = _kind(picture.depth, floating=path.suffix.lower() == ".exr")
+    height, width, channels = picture.pixels.shape
+    spec = oiio.ImageSpec(width, height, channels, _TYPES[np.dtype(kind).name])
     spec.attribute("compression", "zip")
     # OpenImageIO dates these files unless told otherwise; the same pixels must give the same bytes.
     spec.attribute("DateTime", "1980:01:01 00:00:00")
     target = oiio.ImageOutput.create(str(path))
     if target is None:
         raise OSError(_first_line(oiio.geterror()))
-    written = target.open(str(path), spec) and target.write_image(pixels)
+    written = target.open(str(path), spec) and _write_bands(target, picture, kind)
     if not (target.close() and written):  # close always, and it is there that a full disk often shows
         raise OSError(_first_line(target.geterror() or oiio.geterror()))
 
 
-def _quantised(picture: Picture, floating: bool) -> np.ndarray[Any, Any]:
+def _write_bands(target: Any, picture: Picture, kind: type[np.generic]) -> bool:
+    """Write the pixels to an open file; false when that fails."""
+    stored = bands.stream(
+        len(picture.pixels), lambda rows: (rows, _quantised(picture.pixels[rows], kind)), picture.pixels
+    )
+    return all(target.write_scanlines(rows.start, rows.stop, 0, pixels) for rows, pixels in stored)
+
+
+def _png(picture: Picture) -> Iterator[bytes]:
+    kind, pixels = _kind(picture.depth, floating=False), picture.pixels
+    return png.stream(pixels.shape, kind, lambda rows: _quantised(pixels[rows], kind), pixels)
+
+
+def _kind(depth: int, floating: bool) -> type[np.generic]:
+    """The stored type."""
+    kinds: dict[int, type[np.generic]] = {8: np.uint8, 16: np.float16 if floating else np.uint16, 32: np.float32}
+    return kinds[depth]
+
+
+def _quantised(pixels: Array, kind: type[np.generic]) -> NDArray[Any]:
     """To the stored type, to the nearest value: `x * 255` is rounded, so that k / 255 comes back exactly."""
-    if not np.isfinite([picture.pixels.min(), picture.pixels.max()]).all():
+    clipped = np.clip(pixels, 0, 1)
+    if not np.isfinite(clipped.max(initial=0)):  # NaN is carried along
         raise ValueError("NaN in a picture to be written")
-    kind: Any = {8: np.uint8, 16: np.float16 if floating else np.uint16, 32: np.float32}[picture.depth]
-    stored: np.ndarray[Any, Any] = np.empty(picture.pixels.shape, kind)
-    for top in range(0, len(stored), 256):  # band by band: a large map is not copied as a whole
-        band = np.clip(picture.pixels[top : top + 256], 0, 1)
-        stored[top : top + 256] = band if floating else np.rint(band * np.float32(np.iinfo(kind).max))
-    return stored
+    if issubclass(kind, np.integer):
+        clipped *= np.float32(np.iinfo(kind).max)
+        np.rint(clipped, out=clipped)
+    return clipped.astype(kind)
 
 
 def _is_png(path: Path) -> bool:

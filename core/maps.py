@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bands, scratch
 from .errors import InputError
 
 Array = NDArray[np.float32]
@@ -60,6 +61,11 @@ class Maps(Mapping[str, Array]):
 
 def flip_green(normal: Array) -> Array:
     """Turn an OpenGL (Y+) normal map into a DirectX (Y-) one, or back; `(H, W, 3)` encoded n/2+1/2."""
-    flipped = normal.copy()
-    flipped[..., 1] = 1 - flipped[..., 1]
+    flipped = scratch.empty(normal.shape)
+
+    def work(rows: slice) -> None:
+        flipped[rows] = normal[rows]
+        flipped[rows, :, 1] = 1 - normal[rows, :, 1]
+
+    bands.each(len(normal), work, normal, flipped)
     return flipped

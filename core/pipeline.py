@@ -15,6 +15,7 @@ from .library import Library, Model
 from .maps import Array, Maps, flip_green
 from .onnx_file import sha256
 from .photo_steps import Example
+from .progress import shown
 from .recipe import Recipe
 from .sessions import Session, Sessions
 from .tools import Tools
@@ -108,31 +109,16 @@ def run(recipe: Recipe, library: Library, sessions: Sessions) -> Run:
 
 
 def run_and_save(run: Run, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:
-    """The steps of a run, and then its files; errors as those of `run` and `save`."""
+    """The steps of a run, and then its files; errors as those of `run` and `images.writing`."""
     result = yield from run
-    yield Progress("writing", 1.0)
-    return save(result, recipe, folder)
+    yield Progress("writing", 0.0)
+    saved = yield from _saving(result, recipe, folder)
+    return saved
 
 
 def part(work: Generator[Progress, None, _Made], low: float, high: float) -> Generator[Progress, None, _Made]:
     """Some work as a part of a whole, whose progress is from `low` to `high` meanwhile."""
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as end:
-            made: _Made = end.value
-            return made
-        yield Progress(progress.stage, low + (high - low) * progress.fraction)
-
-
-def finish(run: Run) -> Result:
-    """The result of a run whose progress nobody watches."""
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+    return shown(work, lambda now: Progress(now.stage, low + (high - low) * now.fraction))
 
 
 def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessions) -> Run:
@@ -196,19 +182,13 @@ class _Watch:
 
     def staged(self, stage: str, work: families.Steps) -> Generator[Progress, None, Maps]:
         """The steps of a stage as progress of the whole."""
-        while True:
-            try:
-                fraction = next(work)
-            except StopIteration as end:
-                maps: Maps = end.value
-                break
-            yield Progress(stage, (self._done + fraction) / self._stages)
+        maps = yield from shown(work, lambda share: Progress(stage, (self._done + share) / self._stages))
         self._done += 1
         self.lap(stage)
         return maps
 
 
-def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
+def _saving(result: Result, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:
     """Write the maps, a preview and a manifest into `folder`, all of them or none; `OutputError` when it fails."""
     from . import preview, quality  # only files need them, and Blender starts faster without
 
@@ -224,7 +204,8 @@ def save(result: Result, recipe: Recipe, folder: Path) -> Saved:
         "relief": result.maps.relief,  # pixels between height 0 and 1
         "files": [*pictures, "manifest.json"],
     }
-    files = images.write_all(folder, pictures, {"manifest.json": json.dumps(manifest, indent=1) + "\n"})
+    writing = images.writing(folder, pictures, {"manifest.json": json.dumps(manifest, indent=1) + "\n"})
+    files = yield from shown(writing, lambda share: Progress("writing", share))
     return Saved(result, files, sheet.failures())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bands
 from .maps import Array, Maps
 from .shading import KEY, Floats, Surface, backdrop, dot, shade, tone_map, unit
 from .srgb import decode, encode
@@ -37,7 +40,18 @@ def _at_most(maps: Maps, longest: int) -> Maps:
     factor = max(maps.size) // longest
     if factor < 2:
         return maps
-    return Maps({name: _reduced(image, factor) for name, image in maps.items()}, maps.relief / factor)
+    return Maps({name: _banded(image, factor) for name, image in maps.items()}, maps.relief / factor)
+
+
+def _banded(image: Array, factor: int, prepare: Callable[[Floats], Floats] = lambda band: band) -> Array:
+    """The prepared image, `_reduced`, a few lines of the result at a time."""
+    count = max(1, len(image) // factor)
+    starts = np.append(np.arange(count) * len(image) // count, len(image))
+
+    def work(lines: slice) -> Array:
+        return _reduced(prepare(image[starts[lines.start] : starts[lines.stop]]), factor)
+
+    return np.concatenate(bands.each(count, work, image, band=max(1, bands.BAND // factor)))
 
 
 def ball(maps: Maps, side: int, repeats: float = 2.0) -> Array:
@@ -48,9 +62,11 @@ def ball(maps: Maps, side: int, repeats: float = 2.0) -> Array:
     fine = side * SAMPLES
     texture = _texture(maps, per_tile=fine * RADIUS / repeats, repeats=repeats)
     light = np.empty((3, fine, fine), np.float32)
-    rows = max(1, _BLOCK // fine)
-    for top in range(0, fine, rows):
-        light[:, top : top + rows] = _rows(top, min(top + rows, fine), fine, texture)
+
+    def work(rows: slice) -> None:
+        light[:, rows] = _rows(rows, fine, texture)
+
+    bands.each(fine, work, band=max(1, _BLOCK // fine))
     light = tone_map(light).reshape(3, side, SAMPLES, side, SAMPLES).mean(axis=(2, 4))
     return np.ascontiguousarray(encode(light).transpose(1, 2, 0))
 
@@ -72,7 +88,7 @@ class _Texture:
 def _texture(maps: Maps, per_tile: float, repeats: float) -> _Texture:
     width, height = maps.size
     per_row = max(1, round(width / per_tile))
-    reduced = {name: _reduced(_prepared(name, image), per_row) for name, image in maps.items()}
+    reduced = {name: _banded(image, per_row, partial(_prepared, name)) for name, image in maps.items()}
     rows, columns = next(iter(reduced.values())).shape[:2]
     neutral = {"albedo": (0.5,) * 3, "normal": (0, 0, 1), "roughness": (0.6,), "metallic": (0,), "ao": (1,)}
     layers = [
@@ -122,10 +138,10 @@ def _box_mean(image: Floats, axis: int, factor: int) -> Floats:
     return sum(views[1:], start=views[0]) / np.float32(factor)
 
 
-def _rows(top: int, bottom: int, fine: int, texture: _Texture) -> Floats:
+def _rows(rows: slice, fine: int, texture: _Texture) -> Floats:
     """Linear light `(3, rows, fine)` of some rows of a picture of `fine` x `fine` points."""
     line = ((np.arange(fine, dtype=np.float32) + 0.5) / fine * 2 - 1) / np.float32(RADIUS)
-    x, y = (grid.ravel() for grid in np.meshgrid(line, -line[top:bottom] - np.float32(CENTRE / RADIUS)))
+    x, y = (grid.ravel() for grid in np.meshgrid(line, -line[rows] - np.float32(CENTRE / RADIUS)))
     across = x**2 + y**2
     light = np.zeros((3, x.size), np.float32)
     around = np.flatnonzero(across > (1 - texture.relief) ** 2)
@@ -239,7 +255,7 @@ def tiled(maps: Maps, side: int, repeats: float = 2.0) -> Array:
     albedo = maps.images.get("albedo", np.full((*maps.size[::-1], 3), 0.5, np.float32))
     height, width = albedo.shape[:2]
     scale = repeats * width / side
-    linear = _reduced(decode(albedo), max(1, round(scale)))
+    linear = _banded(albedo, max(1, round(scale)), decode)
     rows = (((np.arange(side) + 0.5) * scale) % height / height * linear.shape[0]).astype(np.int64)
     columns = (((np.arange(side) + 0.5) * scale) % width / width * linear.shape[1]).astype(np.int64)
     return encode(linear[rows[:, None], columns[None]])

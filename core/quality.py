@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bands
 from .errors import ImageError
 from .maps import Array, Maps
 
@@ -33,8 +33,6 @@ INWARD_LIMIT = 0.001
 # More black or white than this, as a share of the pixels, is detail that was cut off. Roughness, metallic and ao rest
 # at 0 or 1 by nature, and so they have no such limit.
 CLIPPED_LIMIT = {"albedo": 0.03, "height": 0.05}
-
-BAND = 256  # rows that are looked at together
 
 Grid = NDArray[np.floating[Any]]  # (H, W), one channel without its axis
 
@@ -110,20 +108,21 @@ class Sheet:
 
 def measure(maps: Maps) -> Sheet:
     """Measure a set of maps of any size; `ImageError` when a map holds values that are not numbers."""
-    for name, image in maps.items():
-        if not np.isfinite([image.min(), image.max()]).all():  # which carry NaN along and need no copy
+    ranges = {name: _range(image) for name, image in maps.items()}
+    for name, values in ranges.items():
+        if not np.isfinite([values.low, values.high]).all():  # which carry NaN along
             raise ImageError(f"The {name} map contains values that are not numbers; make it again.")
     tilt, unit, inward = _normal_figures(maps["normal"]) if "normal" in maps else (None, None, None)
     both = "normal" in maps and "height" in maps
     return Sheet(
         size=maps.size,
         seam={name: _seam(image) for name, image in maps.items()},
-        repetition=_repetition(maps["albedo"] @ _LUMINANCE) if "albedo" in maps else None,
+        repetition=_repetition(maps["albedo"]) if "albedo" in maps else None,
         agreement=_agreement(maps["normal"], maps["height"][..., 0]) if both else None,
         tilt=tilt,
         unit=unit,
         inward=inward,
-        ranges={name: _range(image) for name, image in maps.items()},
+        ranges=ranges,
     )
 
 
@@ -139,10 +138,9 @@ def tiling(maps: Maps) -> tuple[bool, bool]:
     return bool(worst[0] <= SEAM_LIMIT), bool(worst[1] <= SEAM_LIMIT)
 
 
-def _bands(height: int, halo: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Row numbers of bands of the torus, with `halo` rows on both sides: whole copies of large maps fill the memory."""
-    for top in range(0, height, BAND):
-        yield np.arange(top - halo, min(top + BAND, height) + halo) % height
+def _with_halo(rows: slice, height: int, halo: int) -> NDArray[np.int64]:
+    """The numbers of some rows of the torus and of `halo` more on both sides."""
+    return np.arange(rows.start - halo, rows.stop + halo) % height
 
 
 def _seam(image: Array) -> tuple[float, float]:
@@ -151,16 +149,19 @@ def _seam(image: Array) -> tuple[float, float]:
     `image` is `(H, W, C)`. 0 when nothing changes anywhere.
     """
     height, width, channels = image.shape
-    # steps[i]: mean absolute step from line i - 1 to line i; line 0 is the wrap.
-    across, down = np.zeros(width), np.zeros(height)
-    for rows in _bands(height):
-        band = image[rows]
-        across += np.abs(band - np.roll(band, 1, 1)).sum((0, 2)) / (height * channels)
-        down[rows] = np.abs(band - image[rows - 1]).mean((1, 2))
-    return _wrap_over_usual(across), _wrap_over_usual(down)
+
+    def work(rows: slice) -> tuple[Grid, Grid]:
+        band = image[_with_halo(rows, height, 1)[:-1]].reshape(-1, width * channels)
+        here = band[1:]
+        across = np.abs(here - np.roll(here, channels, 1)).sum(0).reshape(width, channels).sum(1)
+        return across, np.abs(here - band[:-1]).mean(1)
+
+    # Of line i: mean absolute step to it from line i - 1; line 0 is the wrap.
+    across, down = zip(*bands.each(height, work, image), strict=True)
+    return _wrap_over_usual(np.sum(across, 0) / (height * channels)), _wrap_over_usual(np.concatenate(down))
 
 
-def _wrap_over_usual(steps: NDArray[np.float64]) -> float:
+def _wrap_over_usual(steps: Grid) -> float:
     usual = np.percentile(steps[1:], 99) if len(steps) > 1 else 0.0
     floor = 1e-4  # a step of a fortieth of an 8-bit level, so that a seam in a flat picture is large and yet finite
     return float(steps[0] / max(usual, floor))
@@ -168,21 +169,22 @@ def _wrap_over_usual(steps: NDArray[np.float64]) -> float:
 
 def _normal_figures(normal: Array) -> tuple[float, float, float]:
     """(mean tilt in degrees, mean error of the length, share that points inwards) of an encoded normal map."""
-    sums = np.zeros(3)
-    for rows in _bands(len(normal)):
+
+    def work(rows: slice) -> tuple[float, float, float]:
         x, y, z = np.moveaxis(normal[rows] * 2 - 1, -1, 0)
         flat = np.hypot(x, y)
-        sums += np.degrees(np.arctan2(flat, z)).sum(), np.abs(np.hypot(flat, z) - 1).sum(), (z <= 0).sum()
-    tilt, unit, inward = sums / normal[..., 0].size
+        return np.degrees(np.arctan2(flat, z)).sum(), np.abs(np.hypot(flat, z) - 1).sum(), (z <= 0).sum()
+
+    tilt, unit, inward = np.array(bands.each(len(normal), work, normal)).sum(0) / normal[..., 0].size
     return float(tilt), float(unit), float(inward)
 
 
-def _repetition(luminance: Grid) -> float:
+def _repetition(albedo: Array) -> float:
     """Highest normalised autocorrelation on the torus away from the origin, by the Wiener-Khinchin theorem.
 
-    `luminance` is `(H, W)`. Broad shading is taken out first, since it correlates with itself at every distance.
+    `albedo` is `(H, W, 3)`. Broad shading is taken out first, since it correlates with itself at every distance.
     """
-    grey = _reduced(luminance, 512)
+    grey = _reduced(albedo, 512)
     height, width = grey.shape
     rows, columns = np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width
     power = np.abs(np.fft.rfft2(grey)) ** 2
@@ -195,13 +197,27 @@ def _repetition(luminance: Grid) -> float:
     return float(np.clip((correlation[away] / correlation[0, 0]).max(initial=0), 0, 1))
 
 
-def _reduced(image: Grid, most: int) -> Grid:
-    """Mean over whole blocks, so that no side is much longer than `most`; the torus is kept only by exact division."""
-    for axis in (0, 1):
-        while image.shape[axis] > most and image.shape[axis] % 2 == 0:
-            pairs = [image.take(range(start, image.shape[axis], 2), axis) for start in (0, 1)]
-            image = (pairs[0] + pairs[1]) / 2
-    return image
+def _reduced(albedo: Array, most: int) -> Grid:
+    """Luminance, the mean of whole blocks, so that no side is much longer than `most`.
+
+    Sides are halved while they can be: a side that is left with a rest would be a torus no more.
+    """
+    tall, wide = (_blocks(side, most) for side in albedo.shape[:2])
+
+    def work(rows: slice) -> Grid:
+        grey = albedo[rows.start * tall : rows.stop * tall] @ _LUMINANCE
+        blocks: Grid = grey.reshape(-1, tall, grey.shape[1] // wide, wide).mean((1, 3))
+        return blocks
+
+    return np.concatenate(bands.each(len(albedo) // tall, work, albedo, band=max(1, bands.BAND // tall)))
+
+
+def _blocks(side: int, most: int) -> int:
+    """Lines in a block: the least power of two that brings the side down to `most`, if it divides it."""
+    size = 1
+    while side // size > most and side % (2 * size) == 0:
+        size *= 2
+    return size
 
 
 def _agreement(normal: Array, height: Grid) -> float:
@@ -212,29 +228,32 @@ def _agreement(normal: Array, height: Grid) -> float:
     differences, so it takes rounding away and leaves true agreement exact.
     """
     passes = 4 if _is_eight_bit(height) else 1
-    sums = np.zeros(2)
-    for given, made in _slopes(normal, height, passes):
-        sums += (given * made).sum(dtype=np.float64), (made**2).sum(dtype=np.float64)
-    relief = max(sums[0], 0.0) / sums[1] if sums[1] > 1e-14 * height.size else 0.0
-    total = 0.0
-    for given, made in _slopes(normal, height, passes):
+    halo = passes + 1
+
+    def slopes(rows: slice) -> tuple[Grid, Grid]:
+        """Those `(2, rows, W)` that the normal map gives and that the height has at a relief of 1."""
+        around = _with_halo(rows, len(height), halo)
+        x, y, z = np.moveaxis(normal[around] * 2 - 1, -1, 0)
+        steep = np.maximum(z, 0.1)
+        given = np.stack([_smoothed(slope, passes) for slope in (-x / steep, y / steep)])
+        even = _smoothed(height[around], passes)
+        made = np.stack([(np.roll(even, -1, axis) - np.roll(even, 1, axis)) / 2 for axis in (1, 0)])
+        return given[:, halo:-halo], made[:, halo:-halo]
+
+    def products(rows: slice) -> tuple[float, float]:
+        given, made = slopes(rows)
+        return (given * made).sum(dtype=np.float64), (made**2).sum(dtype=np.float64)
+
+    def angles(rows: slice) -> float:
+        given, made = slopes(rows)
         made *= relief
         dot = (given * made).sum(0) + 1
         squares = ((given**2).sum(0) + 1) * ((made**2).sum(0) + 1)
-        total += float(np.degrees(np.arccos(np.clip(dot / np.sqrt(squares), -1, 1))).sum())
-    return total / height.size
+        return float(np.degrees(np.arccos(np.clip(dot / np.sqrt(squares), -1, 1))).sum())
 
-
-def _slopes(normal: Array, height: Grid, passes: int) -> Iterator[tuple[Grid, Grid]]:
-    """Band by band, the slopes `(2, rows, W)` that the normal map gives and that the height has at a relief of 1."""
-    halo = passes + 1
-    for rows in _bands(len(height), halo):
-        x, y, z = np.moveaxis(normal[rows] * 2 - 1, -1, 0)
-        steep = np.maximum(z, 0.1)
-        given = np.stack([_smoothed(slope, passes) for slope in (-x / steep, y / steep)])
-        even = _smoothed(height[rows], passes)
-        made = np.stack([(np.roll(even, -1, axis) - np.roll(even, 1, axis)) / 2 for axis in (1, 0)])
-        yield given[:, halo:-halo], made[:, halo:-halo]
+    both, own = np.sum(bands.each(len(height), products, normal, height), 0)
+    relief = max(both, 0.0) / own if own > 1e-14 * height.size else 0.0
+    return float(sum(bands.each(len(height), angles, normal, height)) / height.size)
 
 
 def _smoothed(image: Grid, passes: int) -> Grid:
@@ -251,9 +270,16 @@ def _is_eight_bit(image: Grid) -> bool:
 
 
 def _range(image: Array) -> Range:
-    planes = [image[..., channel] for channel in range(image.shape[2])]  # much faster than `all` over the last axis
-    zeros, ones = (np.logical_and.reduce([plane == value for plane in planes]).mean() for value in (0, 1))
-    return Range(float(image.min()), float(image.max()), float(image.mean()), float(zeros), float(ones))
+    def work(rows: slice) -> tuple[float, ...]:
+        band = image[rows]
+        planes = [band[..., channel] for channel in range(band.shape[2])]  # much faster than `all` over the last axis
+        zeros, ones = (np.logical_and.reduce([plane == value for plane in planes]).sum() for value in (0, 1))
+        return band.min(), band.max(), band.sum(dtype=np.float64), zeros, ones
+
+    lows, highs, *sums = np.array(bands.each(len(image), work, image), np.float64).T
+    total, zeros, ones = (float(each.sum()) for each in sums)
+    pixels = image[..., 0].size
+    return Range(float(lows.min()), float(highs.max()), total / image.size, zeros / pixels, ones / pixels)
 
 
 def _rounded(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import bands, scratch
 from .maps import Array
 
 # Slopes are cut at 80 degrees: a normal that looks sideways would tear the surface.
@@ -17,7 +18,7 @@ STEEPEST = 5.7
 WIDEST = 512.0
 # Damping at the finest frequencies, which central differences cannot see.
 FINEST = 0.2
-BAND = 256  # rows turned into normals together: whole copies of large maps fill the memory
+FEW = 16  # columns solved together: they lie far apart in memory
 
 
 def slopes(x: Array, y: Array) -> tuple[Array, Array]:
@@ -33,21 +34,31 @@ def integrate(across: Array, down: Array) -> Array:
     height, width = across.shape
     # Angular frequencies in radians for each pixel.
     row = np.float32(2 * np.pi) * np.fft.fftfreq(height).astype(np.float32)[:, None]
-    column = np.float32(2 * np.pi) * np.fft.rfftfreq(width).astype(np.float32)[None, :]
-    spectrum = np.fft.rfft2(across)
-    spectrum *= np.sin(column)
-    other = np.fft.rfft2(down)
-    other *= np.sin(row)
-    spectrum += other
-    del other  # large maps: no array is kept longer than it is needed
-    spectrum *= -1j
-    wave = row**2 + column**2
-    spectrum *= wave / (wave + np.float32(2 * np.pi / WIDEST) ** 2)
-    wave = np.sin(row) ** 2 + np.sin(column) ** 2 + FINEST * (np.sin(row / 2) ** 4 + np.sin(column / 2) ** 4)
-    wave[0, 0] = 1
-    spectrum /= wave
-    spectrum[0, 0] = 0
-    return np.fft.irfft2(spectrum, s=across.shape).astype(np.float32)
+    column = np.float32(2 * np.pi) * np.fft.rfftfreq(width).astype(np.float32)
+    spectra = [scratch.empty((height, len(column)), np.complex64) for _ in range(2)]
+    surface = scratch.empty((height, width))
+
+    def forward(rows: slice) -> None:
+        for spectrum, slope in zip(spectra, (across, down), strict=True):
+            spectrum[rows] = np.fft.rfft(slope[rows])
+
+    def solve(columns: slice) -> None:
+        u = column[columns]
+        wave = row**2 + u**2
+        weight = wave / (wave + np.float32(2 * np.pi / WIDEST) ** 2)
+        wave = np.sin(row) ** 2 + np.sin(u) ** 2 + FINEST * (np.sin(row / 2) ** 4 + np.sin(u / 2) ** 4)
+        wave[wave == 0] = 1  # the mean, whose weight is 0
+        found = np.fft.fft(spectra[0][:, columns], axis=0) * np.sin(u)
+        found += np.fft.fft(spectra[1][:, columns], axis=0) * np.sin(row)
+        spectra[0][:, columns] = np.fft.ifft(found * (-1j * weight / wave), axis=0)
+
+    def back(rows: slice) -> None:
+        surface[rows] = np.fft.irfft(spectra[0][rows], width)
+
+    bands.each(height, forward, across, down, *spectra)
+    bands.each(len(column), solve, band=FEW)
+    bands.each(height, back, spectra[0], surface)
+    return surface
 
 
 def mirrored(plane: Array, across: int, down: int) -> Array:
@@ -64,16 +75,24 @@ def encode(surface: Array) -> tuple[Array, Array, float]:
 
     The height fills [0, 1]; a flat surface gets one half. The slopes are central differences on the torus.
     """
-    low, high = float(surface.min()), float(surface.max())
+    height, normal = scratch.empty((*surface.shape, 1)), scratch.empty((*surface.shape, 3))
+    lows, highs = zip(*bands.each(len(surface), lambda rows: _range(surface[rows]), surface), strict=True)
+    low, high = min(lows), max(highs)
     relief = high - low if high - low > 1e-4 else 0.0
-    height = (surface - low) / relief if relief else np.full_like(surface, 0.5)
-    normal = np.empty((*surface.shape, 3), np.float32)
-    for top in range(0, len(surface), BAND):
-        rows = np.arange(top, min(top + BAND, len(surface)))
-        band = normal[rows[0] : rows[-1] + 1]
+
+    def work(rows: slice) -> None:
+        lines = np.arange(rows.start, rows.stop)
+        height[rows, :, 0] = (surface[rows] - low) / relief if relief else 0.5
+        band = normal[rows]
         band[..., 0] = (np.roll(surface[rows], 1, 1) - np.roll(surface[rows], -1, 1)) / 2
-        band[..., 1] = (surface[(rows + 1) % len(surface)] - surface[rows - 1]) / 2
+        band[..., 1] = (surface[(lines + 1) % len(surface)] - surface[lines - 1]) / 2
         band[..., 2] = 1
         band *= 0.5 / np.sqrt(np.einsum("hwc,hwc->hw", band, band))[..., None]
         band += 0.5
-    return normal, height[..., None].astype(np.float32), relief
+
+    bands.each(len(surface), work, surface, height, normal)
+    return normal, height, relief
+
+
+def _range(values: Array) -> tuple[float, float]:
+    return float(values.min()), float(values.max())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from . import images, pipeline
+from . import images, pipeline, progress
 from .library import Library, Model
 from .pipeline import Progress
 from .recipe import from_dict
@@ -30,5 +30,5 @@ def draw(targets: Iterable[tuple[str, Path]], library: Library, sessions: Sessio
     for done, (material, path) in enumerate(targets):
         yield Progress(material, done / len(targets))
         recipe = from_dict({"source": {"material": material, "seed": _SEED, "size": _SHOWN}})
-        maps = pipeline.finish(pipeline.run(recipe, library, sessions)).maps
+        maps = progress.finish(pipeline.run(recipe, library, sessions)).maps
         images.write(path, images.Picture(preview.ball(maps, SIDE, _REPEATS)))

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,6 +33,7 @@ from core.families import Request, Runner, material_maps, recurrent, restore, st
 from core.half import LARGEST, halved
 from core.maps import Array, Maps
 from core.onnx_file import read_metadata, read_tensor
+from core.progress import finish
 
 MATERIALS = ("fieldstone", "walnut_planks", "rusty_metal")  # stones, grain, and a metal with rust: made, not photos
 COAT = "meadow"  # what grows over them
@@ -43,7 +44,6 @@ DENOISE = 0.4
 MEAN, WORST = 0.5, 3.0  # levels of 255 that a model may lose: on average, and in the worst thousandth
 
 Codec = tuple[Card, Runner]
-_Made = TypeVar("_Made")
 
 
 class Exact:
@@ -161,7 +161,7 @@ def _angles(first: Array, second: Array) -> Array:
 
 def materials(card: Card, runner: Runner, names: Sequence[str]) -> list[Maps]:
     """Made materials: what the models are tried on."""
-    return [_end(texture_gan.generate(card, runner, Request(name, SIZE, SIZE, 1))) for name in names]
+    return [finish(texture_gan.generate(card, runner, Request(name, SIZE, SIZE, 1))) for name in names]
 
 
 def _made(card: Card, runner: Runner, given: Sequence[Maps], coat: Maps, codec: Codec) -> list[Maps]:
@@ -169,7 +169,7 @@ def _made(card: Card, runner: Runner, given: Sequence[Maps], coat: Maps, codec: 
     each: dict[str, Callable[[Maps], list[Maps]]] = {
         "vae": lambda maps: [vae.decode(card, runner, vae.encode(card, runner, maps))],
         "style": lambda maps: [
-            _end(style.stylize(card, runner, maps, style_pictures.load(name), style.Options())).only(["albedo"])
+            finish(style.stylize(card, runner, maps, style_pictures.load(name), style.Options())).only(["albedo"])
             for name in STYLES
         ],
         "recurrent": lambda maps: [
@@ -177,9 +177,9 @@ def _made(card: Card, runner: Runner, given: Sequence[Maps], coat: Maps, codec: 
             for moment in recurrent.animate(card, runner, codec, maps, FRAMES, 1, coat)
             if moment.maps is not None
         ],
-        "material_maps": lambda maps: [_end(material_maps.derive(card, runner, maps["albedo"], True))],
+        "material_maps": lambda maps: [finish(material_maps.derive(card, runner, maps["albedo"], True))],
         "restore": lambda maps: [_healed(card, runner, maps["albedo"])],
-        "upscale": lambda maps: [_end(upscale.enlarge(card, runner, maps, 2, True))],
+        "upscale": lambda maps: [finish(upscale.enlarge(card, runner, maps, 2, True))],
     }
     if card.family == "texture_gan":
         return materials(card, runner, [material.name for material in card.materials[::5]])
@@ -192,18 +192,8 @@ def _healed(card: Card, runner: Runner, picture: Array) -> Maps:
     noise = random.standard_normal(picture.shape, dtype=np.float32) * np.float32(DENOISE * restore.STRONGEST)
     hole = np.zeros(picture.shape[:2], bool)
     hole[40:60, 100:180] = True
-    healed = _end(restore.heal(card, runner, np.clip(picture + noise, 0, 1), hole, DENOISE, True))
+    healed = finish(restore.heal(card, runner, np.clip(picture + noise, 0, 1), hole, DENOISE, True))
     return Maps({"albedo": healed})
-
-
-def _end(steps: Generator[float, None, _Made]) -> _Made:
-    """What a step of work returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: _Made = end.value
-            return made
 
 
 def mark(path: Path, card: Card, small: bool) -> None:

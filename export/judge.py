@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from core import card, pipeline, preview, quality, thumbnails
+from core import card, pipeline, preview, progress, quality, thumbnails
 from core.library import Library
 from core.maps import Array, Maps
 from core.recipe import from_dict
@@ -36,7 +36,7 @@ PATCH = 7  # pixels on a side of the patches that the Wasserstein distance compa
 def make(library: Library, sessions: Sessions, material: str, seed: int, size: int) -> Maps:
     """One result of the product itself, by the same road that users take."""
     recipe = from_dict({"source": {"material": material, "seed": seed, "size": size}})
-    return pipeline.finish(pipeline.run(recipe, library, sessions)).maps
+    return progress.finish(pipeline.run(recipe, library, sessions)).maps
 
 
 def correlation(first: Array, second: Array) -> float:

@@ -14,7 +14,8 @@ from core.cli import main
 from core.errors import ModelError, ProviderError, ResourceError
 from core.families import Request
 from core.library import Library
-from core.pipeline import finish, run
+from core.pipeline import run
+from core.progress import finish
 from core.recipe import from_dict
 from core.sessions import CPU, CUDA, TENSORRT, Sessions
 
@@ -208,12 +209,8 @@ def test_what_fails_everywhere_is_a_model_error(cuda, tmp_path):
 
 def made(session, card, size=256):
     """The maps of a request, run in tiles of at most 128 pixels."""
-    steps = families.load("texture_gan", "x").generate(card, session, Request("oak", size, size, 1, tile=128))
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        return end.value
+    request = Request("oak", size, size, 1, tile=128)
+    return finish(families.load("texture_gan", "x").generate(card, session, request))
 
 
 def card_of(folder):

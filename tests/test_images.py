@@ -1,11 +1,12 @@
 import resource
 import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core import images
+from core import images, png
 from core.errors import ImageError, OutputError
 from core.images import Picture, check_folder, read, write, write_all
 
@@ -66,6 +67,17 @@ def test_a_png_in_memory_has_the_bytes_of_the_file(tmp_path):
     assert images.encode(Picture(noise(), 16)) == (tmp_path / "a.png").read_bytes()
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (64, 3, 3), (65, 7, 4), (300, 40, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_png_of_any_number_of_bands_is_sound_for_other_readers(shape, kind):
+    pixels = np.random.default_rng(1).integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+    data = png.encode(pixels)
+    assert png.is_whole(memoryview(data))
+    if kind == np.uint8 or shape[2] == 1:  # Pillow reads colours of 16 bits as 8
+        with Image.open(BytesIO(data)) as image:
+            assert np.array_equal(np.asarray(image).reshape(shape), pixels)
+
+
 def test_colours_under_alpha_are_read_as_stored(tmp_path):
     Image.new("RGBA", (4, 4), (200, 100, 50, 10)).save(tmp_path / "a.png")
     assert np.allclose(read(tmp_path / "a.png"), np.array([200, 100, 50]) / 255)
@@ -102,7 +114,7 @@ def test_what_is_not_an_image_is_an_image_error(tmp_path):
 def test_an_exr_with_a_nan_is_an_image_error(tmp_path, monkeypatch):
     broken = noise()
     broken[3, 4] = np.nan
-    monkeypatch.setattr(images, "_quantised", lambda picture, floating: picture.pixels)
+    monkeypatch.setattr(images, "_quantised", lambda pixels, kind: pixels)
     write(tmp_path / "a.exr", Picture(broken, 32))
     with pytest.raises(ImageError, match="NaN"):
         read(tmp_path / "a.exr")

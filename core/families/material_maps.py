@@ -58,9 +58,10 @@ def derive(card: Card, runner: Runner, albedo: Array, tiles: bool, options: Opti
     card.size.check(width, height)
     planes = yield from _planes(card, runner, albedo, tiles, options.tile)
     if tiles:  # the wrap is the border of a cell, and would stand out from what lies within cells
+        cell = card.size.multiple
         for plane in planes[3:]:
-            for cell in (card.size.multiple, card.size.multiple // 2):
-                even_borders(plane, cell)
+            even_borders(plane[..., None], cell)
+            even_borders(plane[..., None], cell // 2)
     across, down = (slope * np.float32(options.strength) for slope in relief.slopes(planes[3], planes[4]))
     normal, surface, depth = _surface(across, down, tiles)
     found = np.clip(planes[:3].transpose(1, 2, 0), 0, 1)

@@ -57,7 +57,8 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     for tile, planes, done in _painted(card, settings, runner, request.tile, cells, share, noise):
         surfaces.put(tile, settings.cell, planes)
         yield 0.1 + 0.7 * done
-    surfaces.even_borders(settings.cell)
+    for evened in surfaces.even_borders(settings.cell):
+        yield 0.8 + 0.1 * evened
     return surfaces.maps()
 
 

@@ -19,6 +19,7 @@ from .. import relief
 from ..card import LARGEST, Card
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
+from ..progress import part
 from ..scaling import halved, resized
 from ..torus import Tile, window
 from ..torus import tiles as cut
@@ -57,7 +58,7 @@ def enlarge(card: Card, runner: Runner, maps: Maps, factor: int, tiles: bool, op
     images: dict[str, Array] = {}
     for number, name in enumerate(alone):
         steps = _enlarged(card, runner, name, maps[name], factor, tiles, options.tile)
-        images[name] = yield from _part(steps, MOST * number / len(alone), MOST / len(alone))
+        images[name] = yield from part(steps, MOST * number / len(alone), MOST * (number + 1) / len(alone))
     if related:
         images["height"] = _height(maps["height"][..., 0], images["normal"], depth, factor, tiles)[..., None]
     return Maps(images, maps.relief * factor)
@@ -77,16 +78,6 @@ def _check(card: Card, maps: Maps, factor: int) -> None:
         )
 
 
-def _part(steps: Generator[float, None, Array], begun: float, share: float) -> Generator[float, None, Array]:
-    """The same steps, as a share of more work, of which as much has been done as was `begun`."""
-    while True:
-        try:
-            yield begun + share * next(steps)
-        except StopIteration as end:
-            image: Array = end.value
-            return image
-
-
 def _enlarged(
     card: Card, runner: Runner, name: str, image: Array, factor: int, tiles: bool, tile: int
 ) -> Generator[float, None, Array]:
@@ -98,7 +89,7 @@ def _enlarged(
     passes, begun = PASSES[factor], 0.0
     for number in range(passes):
         share = 3 * 4**number / (4**passes - 1)  # each pass has four times the pixels of the one before
-        doubled = yield from _part(_doubled(card, runner, image, tiles, tile), begun, share)
+        doubled = yield from part(_doubled(card, runner, image, tiles, tile), begun, begun + share)
         image = _unit(doubled) if name == "normal" else np.clip(doubled, 0, 1)
         begun += share
     return image
