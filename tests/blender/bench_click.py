@@ -43,7 +43,7 @@ def test_share_outside_making(cube):
     library, engine = core.library.Library(), core.sessions.Sessions()
     for _ in range(5):
         start = time.perf_counter()
-        core.pipeline.finish(core.pipeline.run(recipe, library, engine))
+        part("core.progress").finish(core.pipeline.run(recipe, library, engine))
         middle = time.perf_counter()
         generate(size="1024", seed=0)
         rows.append(((time.perf_counter() - middle), middle - start))
