@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +80,15 @@ class _Way:
 class Session:
     """A model ready to run: a `families.Runner`."""
 
-    def __init__(self, owner: Sessions, path: Path, may_halve: bool) -> None:
-        self.path = path
-        self.stamp = path.stat().st_mtime_ns
+    def __init__(self, owner: Sessions, model: Model, graph: bytes | None = None) -> None:
+        """Open the model's file, or another `graph` in its place."""
+        self.path = model.path
+        self.stamp = model.path.stat().st_mtime_ns
         self.notes: tuple[str, ...] = ()  # a sentence for each step down
         self.why_not_cuda = ""  # a sentence, or "" when a GPU runs or was not asked for
-        self._owner = owner
+        self._owner, self._graph = owner, graph or model.path
         self._tensors: dict[str, NDArray[Any]] = {}
-        self._ways = owner._ways(may_halve)  # the first is the one that runs
+        self._ways = owner._ways(model.card.half)  # the first is the one that runs
         self._too_large = math.inf  # numbers in the inputs of a run that memory did not suffice for
         self._open()
         if self._ways[-1].provider != CPU:  # the GPU was asked for and works; what fails later is not lost
@@ -130,6 +131,11 @@ class Session:
             f"Memory ran out while {where}; ask for a smaller size, or close other programs.", self._retreat
         )
 
+    def prepared(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A function that runs the graph on these inputs and copies nothing to or from the device: for benchmarks."""
+        self._bind(feeds)
+        return lambda: self._inner.run_with_iobinding(self._binding)
+
     def tensor(self, name: str) -> NDArray[Any]:
         """A constant stored in the model file under `name`, read-only; `ModelError` when it is not there."""
         if name not in self._tensors:
@@ -139,7 +145,7 @@ class Session:
     def _open(self) -> None:
         """Open the first way that works; those before it are dropped."""
         best = self._ways[0]
-        self._inner, why = self._owner._opened(self.path, self.path.name, self._ways)
+        self._inner, why = self._owner._opened(self._graph, self.path.name, self._ways)
         if self._ways[0].provider == CPU:
             self.why_not_cuda = why
         elif why:
@@ -152,19 +158,22 @@ class Session:
         """One run. Each input is copied to the device once, and each output back once."""
         options = self._owner._begin()
         try:
-            for name, array in feeds.items():
-                kept = self._kept.pop(name, None)
-                if kept is None or kept() is not array:
-                    self._binding.bind_cpu_input(name, self._fit(array))
-                if not array.flags.writeable:
-                    self._kept[name] = weakref.ref(array)
-            for output in self._inner.get_outputs():  # anew for each run, as their sizes change
-                self._binding.bind_output(output.name, "cpu" if self._ways[0].provider == CPU else "cuda")
+            self._bind(feeds)
             self._inner.run_with_iobinding(self._binding, options)
             return [np.asarray(output, np.float32) for output in self._binding.copy_outputs_to_cpu()]
         finally:
             self._binding.clear_binding_outputs()
             self._owner._end()
+
+    def _bind(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+        for name, array in feeds.items():
+            kept = self._kept.pop(name, None)
+            if kept is None or kept() is not array:
+                self._binding.bind_cpu_input(name, self._fit(array))
+            if not array.flags.writeable:
+                self._kept[name] = weakref.ref(array)
+        for output in self._inner.get_outputs():  # anew for each run, as their sizes change
+            self._binding.bind_output(output.name, "cpu" if self._ways[0].provider == CPU else "cuda")
 
     def _fit(self, array: NDArray[Any]) -> NDArray[Any]:
         """An input as the graph wants it."""
@@ -232,7 +241,7 @@ class Sessions:
         except OSError:
             raise ModelError(f"{model.path} is gone; put it back, or refresh the list of materials.") from None
         if session is None or session.stamp != stamp:
-            session = Session(self, model.path, model.card.half)
+            session = Session(self, model)
             _check("input", model.path, session._inner.get_inputs(), family.INPUTS)
             _check("output", model.path, session._inner.get_outputs(), family.OUTPUTS)
             self._open[model.path] = session

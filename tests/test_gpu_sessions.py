@@ -17,7 +17,7 @@ from core.library import Library
 from core.pipeline import run
 from core.progress import finish
 from core.recipe import from_dict
-from core.sessions import CPU, CUDA, TENSORRT, Sessions
+from core.sessions import CPU, CUDA, TENSORRT, Session, Sessions
 
 FULL = RuntimeError("CUDA failure 2: out of memory")
 
@@ -61,7 +61,7 @@ class Inner:
     def io_binding(self):
         return Binding(self.machine, self.inner.io_binding())
 
-    def run_with_iobinding(self, binding, options):
+    def run_with_iobinding(self, binding, options=None):
         if error := self.machine.failing(self.names[0], self.half, binding.size()):
             raise error
         self.inner.run_with_iobinding(binding.inner, options)
@@ -317,6 +317,23 @@ def test_an_array_that_can_change_is_uploaded_each_time(cuda, tmp_path):
     before = session.run({**feeds(), "noise": noise})[0]
     noise *= 3
     assert np.abs(session.run({**feeds(), "noise": noise})[0] - before).max() > 1e-3
+
+
+def test_a_prepared_run_uploads_nothing(cuda, tmp_path):
+    session = opened(tmp_path, "cuda")
+    run, before = session.prepared(feeds()), len(cuda.uploads)
+    for _ in range(3):
+        run()
+    assert len(cuda.uploads) == before == 3 and session.run(feeds())[0].shape == (1, 8, 8 * CELL, 8 * CELL)
+
+
+def test_another_graph_may_stand_in_for_the_file(tmp_path):
+    graph = tiny_model(tmp_path / "other", extra="wide").read_bytes()
+    tiny_model(tmp_path)
+    model, owner = Library([tmp_path]).models()[0], Sessions("cpu")
+    assert np.array_equal(
+        Session(owner, model, graph).run(feeds())[0], opened(tmp_path / "other", "cpu").run(feeds())[0]
+    )
 
 
 def test_sizes_may_change_from_run_to_run_and_outputs_are_our_own(cuda, tmp_path):
