@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +81,6 @@ def release() -> None:
     """Give the memory of the open models back."""
     if _Engine.sessions is not None:
         _Engine.sessions.release()
-    gc.collect()
 
 
 def _sessions(provider: Provider) -> Sessions:
@@ -95,7 +93,7 @@ def _sessions(provider: Provider) -> Sessions:
 def _probe(asked: Sessions) -> None:
     try:
         provider, why_not = asked.probe()
-        line = "Runs on CUDA" if provider.startswith("CUDA") else "Runs on the CPU"
+        line = f"Runs on {_runtime.SPOKEN[provider]}"
         line += f": {why_not}" if why_not else ""
     except TesseraError as error:
         line = str(error)

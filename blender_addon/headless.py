@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
     common.add_argument("--quiet", action="store_true", help="print errors only")
-    common.add_argument("--provider", choices=("auto", "cpu", "cuda"), help="where the networks run")
+    common.add_argument("--provider", choices=arguments.PROVIDERS, help="where the networks run")
     common.add_argument("--models", type=Path, metavar="DIR", help="a further folder of models, looked at first")
     common.add_argument("--images", type=Path, metavar="DIR", help="folder for the images (packed into the file)")
     common.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file here (nothing is saved)")

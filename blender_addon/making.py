@@ -16,7 +16,7 @@ from .core.library import Library
 from .core.maps import Array
 from .core.pipeline import Progress, Result
 from .core.recipe import Recipe
-from .core.sessions import Sessions
+from .core.sessions import SPOKEN, Sessions
 from .pixels import Content
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ def _frames(recipe: Recipe, folder: Path, moments: Moments) -> Steps:
 
 
 def told(made: Made) -> str:
-    """A line that says what was made, where and how fast."""
+    """A line that says what was made, where and how fast, and what a model had to do without."""
     recipe, result = made.recipe, made.result
-    device = "CUDA" if result.provider.startswith("CUDA") else "CPU"
+    where = f" on {SPOKEN[result.provider]}" if result.provider else ""
     width, height = result.maps.size
-    return f"{recipe.title}, {width} x {height}, {sum(result.seconds.values()):.1f} s on the {device}"
+    line = f"{recipe.title}, {width} x {height}, {sum(result.seconds.values()):.1f} s{where}"
+    return ". ".join([line, " ".join(result.notes)]) if result.notes else line
 
 
 def stem(recipe: Recipe) -> str:

@@ -109,7 +109,8 @@ class TESSERA_OT_animate(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: Made) -> None:
         """Dress the objects."""
         self._wearing.finish(result)
-        self.report({"INFO"}, f"{result.recipe.animation.frames} frames in {self._wearing.folder}")
+        frames = f"{result.recipe.animation.frames} frames in {self._wearing.folder}"
+        self.report({"INFO"}, " ".join([f"{frames}.", *result.result.notes]))
 
 
 class TESSERA_OT_variations(JobOperator, bpy.types.Operator):

@@ -71,6 +71,11 @@ class TesseraPreferences(bpy.types.AddonPreferences):
             ("auto", "Automatic", "CUDA where it works, else the CPU"),
             ("cpu", "CPU", "Always the processor"),
             ("cuda", "CUDA", "An NVIDIA GPU; generating fails with the reason where it cannot be used"),
+            (
+                "tensorrt",
+                "TensorRT",
+                "The same through TensorRT, if it is installed; each new size takes long at first",
+            ),
         ],
         update=_changed,
     )

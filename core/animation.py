@@ -68,7 +68,7 @@ def _run(
     recipe: Recipe, animation: Animation, models: tuple[Model, Model], library: Library, sessions: Sessions
 ) -> Moments:
     result = yield from pipeline.part(pipeline.run(recipe, library, sessions), 0.0, 0.1)
-    coat, others = yield from _coat(animation, result.maps, library, sessions)
+    coat, others, more = yield from _coat(animation, result.maps, library, sessions)
     start = time.perf_counter()
     mover, codec = (sessions.open(m, families.load(m.card.family, m.path.name)) for m in models)
     moments = recurrent.animate(
@@ -80,21 +80,22 @@ def _run(
             yield Frame(moment.frame, moment.maps)
     used = (*result.models, *others, *(pipeline.Used(m, sha256(m.path)) for m in models))
     result.seconds[animation.motion] = time.perf_counter() - start
-    return replace(result, models=used, provider=mover.provider, why_not_cuda=mover.why_not_cuda)
+    notes = tuple(dict.fromkeys((*result.notes, *more, *mover.notes, *codec.notes)))
+    return replace(result, models=used, provider=mover.provider, why_not_cuda=mover.why_not_cuda, notes=notes)
 
 
 def _coat(
     animation: Animation, maps: Maps, library: Library, sessions: Sessions
-) -> Generator[Progress, None, tuple[Maps | None, tuple[pipeline.Used, ...]]]:
-    """The maps that grow over the others, of their size, and the models that made them."""
+) -> Generator[Progress, None, tuple[Maps | None, tuple[pipeline.Used, ...], tuple[str, ...]]]:
+    """The maps that grow over the others, of their size, the models that made them, and the notes of those."""
     if animation.coat_path:
-        return folders.read_maps(animation.coat_path, maps.size), ()
+        return folders.read_maps(animation.coat_path, maps.size), (), ()
     if not animation.coat:
-        return None, ()
+        return None, (), ()
     width, height = maps.size
     grown = Recipe(animation.coat, seed=animation.seed, width=width, height=height)
     result = yield from pipeline.part(pipeline.run(grown, library, sessions), 0.1, 0.2)
-    return result.maps, result.models
+    return result.maps, result.models, result.notes
 
 
 def save(moments: Moments, recipe: Recipe, folder: Path) -> Generator[Progress, None, Saved]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # at run time only the functions that make recipes import the
     from .recipe import Recipe
 
 
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 PARTS = ("even", "seamless", "maps", "upscale")  # of what is done to a photo; any can be left out
 _CORNERS = "x and y, in pixels, of the upper left, upper right, lower right and lower left corner of what to take"
 

@@ -60,6 +60,7 @@ class Card:
     licence: str  # SPDX identifier of the weights
     data: str  # what it was trained on
     precision: str = "float32"  # of the stored weights
+    half: bool = False  # whether a GPU may compute it in half precision, as export/half.py measured
     materials: tuple[Material, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)  # quality, as measured by export/
     training: Mapping[str, Any] = field(default_factory=dict)  # script, settings, seed
@@ -106,6 +107,7 @@ def parse(text: str, source: str) -> Card:
         licence=get.value("licence", str),
         data=get.value("data", str),
         precision=get.value("precision", str),
+        half=get.truth("half"),
         materials=tuple(_material(m, source) for m in get.items("materials", dict)),
         figures=get.value("figures", dict),
         training=get.value("training", dict),
@@ -146,6 +148,13 @@ class _Reader:
         if not isinstance(value, kind) or isinstance(value, bool):
             names = [k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,))]
             raise self.error(key, "of type " + " or ".join(names))
+        return value
+
+    def truth(self, key: str) -> bool:
+        """False where it is absent."""
+        value = self.raw.get(key, False)
+        if not isinstance(value, bool):
+            raise self.error(key, "true or false")
         return value
 
     def items(self, key: str, kind: Any) -> list[Any]:

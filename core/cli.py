@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments
-from .arguments import Parser
+from .arguments import PROVIDERS, Parser
 from .errors import InputError, TesseraError
 from .version import VERSION
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--quiet", action="store_true", help="print errors only")
     common.add_argument("--models", type=Path, metavar="DIR", help="a further folder of models, looked at first")
     device = Parser(add_help=False)
-    device.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run")
+    device.add_argument("--provider", choices=PROVIDERS, default="auto", help="where the networks run")
     device.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
     parser = Parser(prog="python -m core", description="Tessera: seamless PBR materials made by small neural networks.")
     parser.add_argument("--version", action="version", version=VERSION)
@@ -298,5 +298,7 @@ def _report(saved: Saved, out: Path) -> None:
     print(f"{len(saved.files)} files in {out} ({result.provider}, {sum(result.seconds.values()):.1f} s)")
     if result.why_not_cuda:
         print(f"CUDA did not run: {result.why_not_cuda}")
+    for note in result.notes:
+        print(note)
     for failure in saved.failures:
         print(f"Quality: {failure}", file=sys.stderr)

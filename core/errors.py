@@ -15,6 +15,8 @@ Only the edges (command line, Blender operators) catch `TesseraError`. Anything 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 OUT_OF_MEMORY = "Memory ran out; choose a smaller size, or close other programs."
 
 
@@ -39,7 +41,11 @@ class ProviderError(TesseraError):
 
 
 class ResourceError(TesseraError):
-    """Memory ran out."""
+    """Memory ran out. `retreat` makes another attempt need less of it, at a price, and tells whether it could."""
+
+    def __init__(self, message: str, retreat: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(message)
+        self.retreat = retreat
 
 
 class ImageError(TesseraError):

@@ -34,9 +34,9 @@ def _quotas(root: Path) -> Iterator[float]:
     for line in lines:
         _, controllers, place = line.split(":", 2)
         if controllers == "":  # version 2
-            base, files = root / "sys/fs/cgroup", ("cpu.max",)
+            base, files = root / "sys/fs/cgroup", ["cpu.max"]
         elif "cpu" in controllers.split(","):  # version 1
-            base, files = root / "sys/fs/cgroup/cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            base, files = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         else:
             continue
         group = base / place.lstrip("/")

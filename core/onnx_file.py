@@ -26,7 +26,7 @@ _DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
 # TensorProto.DataType -> little-endian numpy type; the others do not occur in our files.
 _TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MOST_FIELDS = 50_000  # in one message; ours have hundreds, and a file of tiny fields must not take minutes
 _MOST_TEXT = 1 << 20  # bytes in one metadata entry
 _MOST_ENTRIES = 64
@@ -36,7 +36,7 @@ _MOST_AXES = 8
 _File = BufferedReader | BytesIO
 
 
-class _BrokenError(Exception):
+class BrokenError(Exception):
     """The bytes are not what they should be; the text says what."""
 
 
@@ -45,23 +45,23 @@ def read_metadata(path: Path) -> dict[str, str]:
     with _opened(path) as (file, size):
         found: dict[str, str] = {}
         graph = False
-        for number, wire, length in _fields(file, size):
-            graph = graph or (number, wire) == (_GRAPH, _BYTES)
-            if (number, wire) == (_METADATA, _BYTES):
+        for number, wire, length in fields(file, size):
+            graph = graph or (number, wire) == (_GRAPH, BYTES)
+            if (number, wire) == (_METADATA, BYTES):
                 key, value = _entry(_take(file, length, _MOST_TEXT))
                 found[key] = value
                 if len(found) > _MOST_ENTRIES:
-                    raise _BrokenError("it has too many metadata entries")
+                    raise BrokenError("it has too many metadata entries")
         if not graph:
-            raise _BrokenError("it has no graph")
+            raise BrokenError("it has no graph")
         return found
 
 
 def read_tensor(path: Path, name: str) -> NDArray[Any]:
     """The constant `name` of the graph, read-only, in its stored type; `ModelError` when it is not there."""
     with _opened(path) as (file, size):
-        for number, wire, length in _fields(file, size):
-            if (number, wire) == (_GRAPH, _BYTES):
+        for number, wire, length in fields(file, size):
+            if (number, wire) == (_GRAPH, BYTES):
                 found = _in_graph(file, file.tell() + length, name)
                 if found is not None:
                     return found
@@ -79,33 +79,33 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """The open file and its size; every way in which a file can be wrong leaves as one `ModelError`."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise _BrokenError("it is not a file")
+            raise BrokenError("it is not a file")
         with path.open("rb") as file:
             yield file, path.stat().st_size
-    except _BrokenError as error:
+    except BrokenError as error:
         raise ModelError(f"{path.name} is not a model that can be read: {error}; copy or export it again.") from None
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}; check the path and its permissions.") from None
 
 
-def _fields(file: _File, end: int) -> Iterator[tuple[int, int, int]]:
+def fields(file: _File, end: int) -> Iterator[tuple[int, int, int]]:
     """The fields up to `end`: number, wire type, and the value, or for bytes their length with the file at them."""
     for _ in range(_MOST_FIELDS):
         if file.tell() >= end:
             return
         number, wire = divmod(_varint(file), 8)
-        if wire == _VARINT:
+        if wire == VARINT:
             yield number, wire, _varint(file)
             continue
-        if wire not in (_BYTES, _FIXED32, _FIXED64):
-            raise _BrokenError("it is damaged or not ONNX")
-        length = _varint(file) if wire == _BYTES else 4 if wire == _FIXED32 else 8
+        if wire not in (BYTES, FIXED32, FIXED64):
+            raise BrokenError("it is damaged or not ONNX")
+        length = _varint(file) if wire == BYTES else 4 if wire == FIXED32 else 8
         start = file.tell()
         if length > end - start:
-            raise _BrokenError("it ends too early")
+            raise BrokenError("it ends too early")
         yield number, wire, length
         file.seek(start + length)
-    raise _BrokenError("it has too many fields")
+    raise BrokenError("it has too many fields")
 
 
 def _varint(file: _File) -> int:
@@ -114,24 +114,24 @@ def _varint(file: _File) -> int:
     for shift in range(0, 70, 7):
         byte = file.read(1)
         if not byte:
-            raise _BrokenError("it ends too early")
+            raise BrokenError("it ends too early")
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise _BrokenError("it is damaged or not ONNX")
+    raise BrokenError("it is damaged or not ONNX")
 
 
 def _take(file: _File, length: int, most: int) -> bytes:
     if length > most:
-        raise _BrokenError(f"it has an entry of {length} bytes where {most} are the most")
+        raise BrokenError(f"it has an entry of {length} bytes where {most} are the most")
     return file.read(length)
 
 
 def _entry(data: bytes) -> tuple[str, str]:
     """Key and value of a StringStringEntryProto."""
     file, texts = BytesIO(data), {1: "", 2: ""}
-    for number, wire, length in _fields(file, len(data)):
-        if wire == _BYTES and number in texts:
+    for number, wire, length in fields(file, len(data)):
+        if wire == BYTES and number in texts:
             texts[number] = _text(file.read(length))
     return texts[1], texts[2]
 
@@ -140,12 +140,12 @@ def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise _BrokenError("its text is not UTF-8") from None
+        raise BrokenError("its text is not UTF-8") from None
 
 
 def _in_graph(file: _File, end: int, name: str) -> NDArray[Any] | None:
-    for number, wire, length in _fields(file, end):
-        if (number, wire) == (_INITIALIZER, _BYTES):
+    for number, wire, length in fields(file, end):
+        if (number, wire) == (_INITIALIZER, BYTES):
             found = _tensor(file, file.tell() + length, name)
             if found is not None:
                 return found
@@ -156,14 +156,14 @@ def _tensor(file: _File, end: int, name: str) -> NDArray[Any] | None:
     """The TensorProto that the file stands at, if it is called `name`."""
     dims: list[int] = []
     kind, title, where, size = 0, "", 0, -1
-    for number, wire, value in _fields(file, end):
+    for number, wire, value in fields(file, end):
         if number == _DIMS:
-            dims += [value] if wire == _VARINT else _packed(_take(file, value, 10 * _MOST_AXES))
-        elif (number, wire) == (_DATA_TYPE, _VARINT):
+            dims += [value] if wire == VARINT else _packed(_take(file, value, 10 * _MOST_AXES))
+        elif (number, wire) == (_DATA_TYPE, VARINT):
             kind = value
-        elif (number, wire) == (_NAME, _BYTES):
+        elif (number, wire) == (_NAME, BYTES):
             title = _text(_take(file, value, _MOST_TEXT))
-        elif (number, wire) == (_RAW_DATA, _BYTES):
+        elif (number, wire) == (_RAW_DATA, BYTES):
             where, size = file.tell(), value
     if title != name:
         return None
@@ -171,7 +171,7 @@ def _tensor(file: _File, end: int, name: str) -> NDArray[Any] | None:
     # The size of the data is bounded by the file's, so agreeing with it bounds the array too.
     bounded = len(dims) <= _MOST_AXES and max(dims, default=0) <= end
     if kind not in _TYPES or not bounded or prod(dims) * dtype.itemsize != size:
-        raise _BrokenError(f"its constant '{name}' is stored in a way that is not supported")
+        raise BrokenError(f"its constant '{name}' is stored in a way that is not supported")
     file.seek(where)
     return np.frombuffer(file.read(size), dtype).reshape(dims)
 

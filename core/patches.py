@@ -8,6 +8,7 @@ sources are neighbours too copy a whole piece of the style; how such pieces grow
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,18 @@ class Patches:
         sample = sample - centre
         directions = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :DEPTH]
         self.projection: Array = directions.T.reshape(-1, features.shape[2], SIDE, SIDE).copy()
+        self.projection.flags.writeable = False  # like `search`, so that a GPU gets it once
         self.keys: Array = vectors @ directions  # (patches, D)
         self.free = FREE * float(self.keys.var(0).sum())
 
-    @property
+    @cached_property
     def search(self) -> tuple[Array, Array]:
         """(keys (D, n), penalty (n,)): the nearest patch has the greatest product with a query, less its penalty."""
         keys = self.keys[self.searched]
-        return np.ascontiguousarray(keys.T), (keys**2).sum(1) / 2
+        found = np.ascontiguousarray(keys.T), (keys**2).sum(1) / 2
+        for array in found:
+            array.flags.writeable = False
+        return found
 
     def sources(self, nearest: NDArray[np.int64]) -> Sources:
         """Centres of the patches found: numbers (h, w) among the searched ones to sources."""

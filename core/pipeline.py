@@ -51,6 +51,7 @@ class Result:
     provider: str  # ONNX Runtime's name of what really ran; "" when no model did
     why_not_cuda: str  # a sentence, or "" when CUDA ran or was not asked for
     seconds: dict[str, float]  # stage -> time it took
+    notes: tuple[str, ...] = ()  # a sentence for each time a model had to do with less than was best
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
         metres = metres[0], metres[0] * maps.size[1] / maps.size[0]
     last = opened[-1] if opened else None
     provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
-    return Result(maps, used, metres, provider, why, watch.seconds)
+    notes = tuple(note for session in opened for note in session.notes)
+    return Result(maps, used, metres, provider, why, watch.seconds, notes)
 
 
 def _generated(recipe: Recipe, model: Model, session: Session) -> families.Steps:
@@ -225,6 +227,7 @@ def told(result: Result, recipe: Recipe) -> dict[str, Any]:
         "models": [_told(used) for used in result.models],
         "provider": result.provider,
         "why_not_cuda": result.why_not_cuda,
+        "notes": list(result.notes),
         "seconds": {stage: round(value, 4) for stage, value in result.seconds.items()},
         "metres": round(result.metres[0], 4),  # real-world width of the maps
     }

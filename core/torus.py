@@ -34,6 +34,16 @@ class Tile:
         """Its columns, where a cell covers `scale` of them."""
         return slice(self.left * scale, (self.left + self.width) * scale)
 
+    def scaled(self, scale: int, start: int = 0) -> Tile:
+        """The same rectangle in cells of which `scale` make one of these, `start` of them further down and right."""
+        top, left, height, width = (scale * side for side in (self.top, self.left, self.height, self.width))
+        return Tile(start + top, start + left, height, width)
+
+    def cut(self, largest: int) -> list[Tile]:
+        """Tiles that cover it, of at most `largest` cells a side."""
+        parts = tiles(self.height, self.width, largest)
+        return [Tile(self.top + part.top, self.left + part.left, part.height, part.width) for part in parts]
+
 
 def tiles(height: int, width: int, largest: int) -> Iterator[Tile]:
     """Cut `height` x `width` cells into tiles of at most `largest` cells a side, as equal as can be.

@@ -70,16 +70,16 @@ def test_cells_outside_the_memory_are_a_model_error(tmp_path):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bad_alloc"), RuntimeError("CUDA out of memory")])
-def test_memory_that_runs_out_is_told(tmp_path, error):
+def test_memory_that_runs_out_is_told(tmp_path, error, monkeypatch):
     session = opened(tmp_path)
 
-    class Full:
-        def run(self, *_):
-            raise error
+    def full(*_):
+        raise error
 
-    session._inner = Full()
+    monkeypatch.setattr(session, "_once", full)
     with pytest.raises(ResourceError, match="smaller size"):
-        session.run({})
+        session.run(feeds())
+    assert "smaller pieces" in session.notes[0]
 
 
 def test_a_run_that_never_ends_can_be_cancelled_from_another_thread(tmp_path):

@@ -12,7 +12,6 @@ from core.families import Request, texture_gan
 from core.library import BUNDLED, Library
 from core.maps import Maps
 from core.sessions import Sessions
-from core.torus import Tile
 
 SHIPPED = BUNDLED / "atlas.onnx"
 ATLAS = [m.name for model in Library().models() if model.path == SHIPPED for m in model.card.materials]
@@ -46,8 +45,9 @@ class Opened:
 
     def planes(self, cells, share, noise):
         """The planes (8, H, W) of a whole torus."""
-        tile = Tile(0, 0, *cells.shape[1:])
-        return texture_gan._run(self.card, self.settings, self.runner, tile, cells, share, noise)
+        whole = 4096  # pixels: one tile
+        ((_, planes, _),) = texture_gan._painted(self.card, self.settings, self.runner, whole, cells, share, noise)
+        return planes
 
 
 @pytest.fixture

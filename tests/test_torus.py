@@ -50,3 +50,16 @@ def test_rows_and_columns_are_those_of_the_pixels():
     tile = Tile(2, 3, 4, 5)
     assert (tile.rows(), tile.columns()) == (slice(2, 6), slice(3, 8))
     assert (tile.rows(8), tile.columns(8)) == (slice(16, 48), slice(24, 64))
+
+
+def test_a_tile_is_cut_into_tiles_that_cover_it_once():
+    covered = np.zeros((9, 12), int)
+    parts = Tile(2, 3, 5, 8).cut(3)
+    for part in parts:
+        covered[part.rows(), part.columns()] += 1
+    assert covered.sum() == 40 and (covered[2:7, 3:11] == 1).all()
+    assert max(max(part.height, part.width) for part in parts) == 3 and Tile(1, 2, 3, 3).cut(3) == [Tile(1, 2, 3, 3)]
+
+
+def test_a_scaled_tile_is_the_same_place_in_finer_cells():
+    assert Tile(2, 3, 4, 5).scaled(8, 16) == Tile(32, 40, 32, 40)

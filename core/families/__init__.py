@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..card import Card
-from ..errors import ModelError
+from ..errors import ModelError, ResourceError
 from ..maps import Maps
+from ..torus import Tile
+
+DEEPEST = 8  # parts that a tile's side is cut into at most where memory runs out: the halo is most of smaller tiles
 
 # A step of work: yields progress in 0..1, returns the maps. Closing it cancels the work.
 Steps = Generator[float, None, Maps]
@@ -36,7 +39,10 @@ class Runner(Protocol):
     """An open session, as a family sees it."""
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-        """Run the graph: input name -> array, to the outputs in the graph's order."""
+        """Run the graph: input name -> array, to the outputs in the graph's order.
+
+        An array that cannot be written to may stay on the device for as long as the same one is given.
+        """
 
     def tensor(self, name: str) -> NDArray[Any]:
         """A constant stored in the model file under `name`."""
@@ -51,6 +57,39 @@ class Family(Protocol):
 
     def generate(self, card: Card, runner: Runner, request: Request) -> Steps:
         """Make the maps; the request has been checked against the card."""
+
+
+def run_tiles(
+    runner: Runner, tiles: Sequence[Tile], feeds: Callable[[Tile], Mapping[str, NDArray[Any]]]
+) -> Iterator[tuple[Tile, list[NDArray[np.float32]], float]]:
+    """Run the graph on what `feeds` gives for each tile: yields the tile, its outputs, and the share done by then.
+
+    Where memory runs out the tiles that are left are cut smaller, and then the runner retreats, to the CPU if it can.
+    """
+    left = list(tiles)
+    first = side = max(max(tile.height, tile.width) for tile in tiles)
+    cells, done = sum(tile.height * tile.width for tile in tiles), 0
+    while left:
+        try:
+            outputs = runner.run(feeds(left[0]))
+        except ResourceError as error:
+            if side > 1 and (side + 1) // 2 * DEEPEST >= first:
+                side = (side + 1) // 2
+                left = [part for tile in left for part in tile.cut(side)]
+            elif not error.retreat():
+                raise
+            continue
+        tile = left.pop(0)
+        done += tile.height * tile.width
+        yield tile, outputs, done / cells
+
+
+def zeros(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    """Inputs that do not matter. They cannot be written to, so each may stay on the device."""
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def names() -> list[str]:

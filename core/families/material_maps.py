@@ -22,7 +22,7 @@ from ..maps import Array, Maps
 from ..planes import even_borders
 from ..torus import Tile, window
 from ..torus import tiles as cut
-from . import Runner, Steps
+from . import Runner, Steps, run_tiles
 
 INPUTS = {"pixels": 4}
 OUTPUTS = {"planes": 4}
@@ -87,12 +87,14 @@ def _planes(card: Card, runner: Runner, albedo: Array, tiles: bool, tile: int) -
         start = halo
     height, width = albedo.shape[:2]
     planes = np.empty((PLANES, height, width), np.float32)
+
+    def feeds(piece: Tile) -> dict[str, Array]:
+        return {"pixels": window(pixels, piece.scaled(multiple, start), halo)}
+
     pieces = list(cut(height // multiple, width // multiple, max(1, tile // multiple)))
-    for done, piece in enumerate(pieces, 1):
-        rows, columns = piece.rows(multiple), piece.columns(multiple)
-        place = Tile(start + rows.start, start + columns.start, piece.height * multiple, piece.width * multiple)
-        planes[:, rows, columns] = runner.run({"pixels": window(pixels, place, halo)})[0][0]
-        yield 0.9 * done / len(pieces)
+    for piece, outputs, done in run_tiles(runner, pieces, feeds):
+        planes[:, piece.rows(multiple), piece.columns(multiple)] = outputs[0][0]
+        yield 0.9 * done
     return planes
 
 

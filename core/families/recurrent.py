@@ -25,7 +25,7 @@ from ..maps import Array, Maps
 from ..motion import Lap
 from ..torus import Tile, tiles, window
 from ..variations import with_relief
-from . import Runner, vae
+from . import Runner, run_tiles, vae
 
 INPUTS = {"state": 4, "material": 4, "drive": 4}
 OUTPUTS = {"next": 4, "latent": 4}
@@ -117,14 +117,15 @@ def _turn(
     """(next state, latent) of the whole torus."""
     following, latent = np.empty_like(state), np.empty_like(material)
     height, width = state.shape[2:]
-    for tile in tiles(height, width, TILE):
-        feeds = {"state": window(state, tile, settings.halo), "drive": window(drive, tile, settings.halo)}
+
+    def feeds(tile: Tile) -> dict[str, Array]:
+        seen = {"state": window(state, tile, settings.halo), "drive": window(drive, tile, settings.halo)}
         if settings.gathered:
-            feeds["material"] = _gathered(material, feeds["state"], tile, settings.halo)
-        else:
-            feeds["material"] = window(material, tile, settings.halo)
+            return {**seen, "material": _gathered(material, seen["state"], tile, settings.halo)}
+        return {**seen, "material": window(material, tile, settings.halo)}
+
+    for tile, found, _ in run_tiles(runner, list(tiles(height, width, TILE)), feeds):
         place = np.s_[:, :, tile.rows(), tile.columns()]
-        found = runner.run(feeds)
         for whole, part in zip((following, latent), found, strict=True):
             if part.shape != whole[place].shape:
                 raise ModelError(

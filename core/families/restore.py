@@ -23,7 +23,7 @@ from ..filling import Mask
 from ..maps import Array
 from ..torus import Tile, window
 from ..torus import tiles as cut
-from . import Runner
+from . import Runner, run_tiles
 
 INPUTS = {"pixels": 4, "hole": 4, "noise": 4}
 OUTPUTS = {"healed": 4}
@@ -101,14 +101,15 @@ def _network(
         planes = np.pad(planes, ((0, 0), (0, 0), *ends), mode="symmetric")
     height, width = (side + -side % multiple for side in hole.shape)
     found = np.pad(filled, ((0, 0), (0, height - hole.shape[0]), (0, width - hole.shape[1])))
-    pieces = list(cut(height // multiple, width // multiple, max(1, tile // multiple)))
-    for done, piece in enumerate(pieces, 1):
-        rows, columns = piece.rows(multiple), piece.columns(multiple)
-        if denoise > 0 or hole[rows, columns].any():
-            place = Tile(start + rows.start, start + columns.start, piece.height * multiple, piece.width * multiple)
-            seen = window(planes, place, halo)
-            noise = np.full_like(seen[:, :1], denoise * STRONGEST)
-            feeds = {"pixels": np.ascontiguousarray(seen[:, :3]), "hole": seen[:, 3:], "noise": noise}
-            found[:, rows, columns] = runner.run(feeds)[0][0]
-        yield 0.1 + 0.9 * done / len(pieces)
+
+    def feeds(piece: Tile) -> dict[str, Array]:
+        seen = window(planes, piece.scaled(multiple, start), halo)
+        noise = np.full_like(seen[:, :1], denoise * STRONGEST)
+        return {"pixels": seen[:, :3], "hole": seen[:, 3:], "noise": noise}
+
+    pieces = cut(height // multiple, width // multiple, max(1, tile // multiple))
+    needed = [p for p in pieces if denoise > 0 or hole[p.rows(multiple), p.columns(multiple)].any()]
+    for piece, outputs, done in run_tiles(runner, needed, feeds):
+        found[:, piece.rows(multiple), piece.columns(multiple)] = outputs[0][0]
+        yield 0.1 + 0.9 * done
     return found[:, : hole.shape[0], : hole.shape[1]]

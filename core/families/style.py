@@ -28,7 +28,7 @@ from ..patches import DEPTH, SIDE, Patches, Sources, finer
 from ..scaling import halved, resized
 from ..torus import Tile, tiles, window
 from ..transport import carry
-from . import Runner, Steps, coder_settings
+from . import Runner, Steps, coder_settings, run_tiles, zeros
 
 INPUTS = {"pixels": 4, "target": 4, "projection": 4, "keys": 2, "penalty": 1, "voted": 4, "central": 4}
 OUTPUTS = {"features": 4, "projected": 4, "nearest": 3, "painted": 4}
@@ -144,37 +144,48 @@ class _Network:
     def __init__(self, card: Card, runner: Runner, tile: int) -> None:
         self.card, self.runner, self.tile = card, runner, tile
         self.fold, self.channels, self.encoder_halo, self.decoder_halo = coder_settings(card)
+        self.idle = self._idle()
 
     def encode(self, pixels: Array) -> Array:
         """Features (h, w, C) of a periodic picture (H, W, 3), tile by tile."""
-        planes = pixels.transpose(2, 0, 1)[None]
-        height, width = pixels.shape[:2]
-        features = np.empty((height // self.fold, width // self.fold, self.channels), np.float32)
-        halo = self.encoder_halo * self.fold
-        for tile in tiles(height // self.fold, width // self.fold, max(1, self.tile // self.fold)):
-            made = self._run(0, pixels=window(planes, _scaled(tile, self.fold), halo))
-            features[tile.rows(), tile.columns()] = made[0].transpose(1, 2, 0)
-        return features
+        height, width = (side // self.fold for side in pixels.shape[:2])
+        return self._encoded(pixels, 0, list(tiles(height, width, max(1, self.tile // self.fold))))
 
     def encode_whole(self, pixels: Array) -> Array:
         """Features (h, w, C) of a picture with edges, mirrored there; what does not fill a cell is left out."""
         halo = self.encoder_halo * self.fold
-        height, width = (side // self.fold * self.fold for side in pixels.shape[:2])
-        padded = np.pad(pixels[:height, :width], ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
-        made = self._run(0, pixels=np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
-        return np.ascontiguousarray(made[0].transpose(1, 2, 0))
+        height, width = (side // self.fold for side in pixels.shape[:2])
+        cells = pixels[: height * self.fold, : width * self.fold]
+        padded = np.pad(cells, ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
+        return self._encoded(padded, halo, [Tile(0, 0, height, width)])
+
+    def _encoded(self, pixels: Array, start: int, pieces: list[Tile]) -> Array:
+        """Features of what the pieces cover, whose first pixel is at `start`, down and across."""
+        planes = pixels.transpose(2, 0, 1)[None]
+        height, width = ((side - 2 * start) // self.fold for side in pixels.shape[:2])
+        features = np.empty((height, width, self.channels), np.float32)
+
+        def feeds(tile: Tile) -> dict[str, Array]:
+            place = tile.scaled(self.fold, start)
+            return {**self.idle, "pixels": window(planes, place, self.encoder_halo * self.fold)}
+
+        for tile, outputs, _ in run_tiles(self.runner, pieces, feeds):
+            features[tile.rows(), tile.columns()] = outputs[0][0].transpose(1, 2, 0)
+        return features
 
     def search(self, wanted: Array, patches: Patches, before: Sources | None, loyalty: float) -> Sources:
         """The style's patches nearest to what is wanted (h, w, C), in pieces that hang together."""
         keys, penalty = patches.search
+        constant = {"projection": patches.projection, "keys": keys, "penalty": penalty}
         height, width = wanted.shape[:2]
         queries = np.empty((height, width, DEPTH), np.float32)
         nearest = np.empty((height, width), np.int64)
         planes = wanted.transpose(2, 0, 1)[None]
-        for tile in tiles(height, width, SEARCH_TILE):
-            target = window(planes, tile, SIDE // 2)
-            feeds = {"target": target, "projection": patches.projection, "keys": keys, "penalty": penalty}
-            outputs = self.runner.run({**self._idle(), **feeds})
+
+        def feeds(tile: Tile) -> dict[str, Array]:
+            return {**self.idle, **constant, "target": window(planes, tile, SIDE // 2)}
+
+        for tile, outputs, _ in run_tiles(self.runner, list(tiles(height, width, SEARCH_TILE)), feeds):
             queries[tile.rows(), tile.columns()] = outputs[1][0].transpose(1, 2, 0)
             nearest[tile.rows(), tile.columns()] = outputs[2][0]
         return patches.cohere(queries, patches.sources(nearest), before, loyalty)
@@ -182,18 +193,17 @@ class _Network:
     def paint(self, voted: Array, central: Array) -> Generator[float, None, Array]:
         """The periodic picture (H, W, 3) of features (h, w, C)."""
         height, width = voted.shape[:2]
-        both = [features.transpose(2, 0, 1)[None] for features in (voted, central)]
+        both = {"voted": voted.transpose(2, 0, 1)[None], "central": central.transpose(2, 0, 1)[None]}
         painted = np.empty((height * self.fold, width * self.fold, 3), np.float32)
-        pieces = list(tiles(height, width, max(1, self.tile // self.fold)))
-        for done, tile in enumerate(pieces, 1):
-            windows = [window(features, tile, self.decoder_halo) for features in both]
-            made = self._run(3, voted=windows[0], central=windows[1])
-            painted[tile.rows(self.fold), tile.columns(self.fold)] = made[0].transpose(1, 2, 0)
-            yield 0.7 + 0.25 * done / len(pieces)
-        return painted
 
-    def _run(self, output: int, **feeds: Array) -> Array:
-        return self.runner.run({**self._idle(), **feeds})[output]
+        def feeds(tile: Tile) -> dict[str, Array]:
+            return {**self.idle, **{name: window(planes, tile, self.decoder_halo) for name, planes in both.items()}}
+
+        pieces = list(tiles(height, width, max(1, self.tile // self.fold)))
+        for tile, outputs, done in run_tiles(self.runner, pieces, feeds):
+            painted[tile.rows(self.fold), tile.columns(self.fold)] = outputs[3][0].transpose(1, 2, 0)
+            yield 0.7 + 0.25 * done
+        return painted
 
     def _idle(self) -> dict[str, Array]:
         """The smallest inputs: one cell for each part, one key."""
@@ -207,11 +217,7 @@ class _Network:
             "voted": (1, self.channels, cells, cells),
             "central": (1, self.channels, cells, cells),
         }
-        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-
-
-def _scaled(tile: Tile, scale: int) -> Tile:
-    return Tile(*(scale * side for side in (tile.top, tile.left, tile.height, tile.width)))
+        return zeros(shapes)
 
 
 def _count(content: Array, style: Array, fold: int) -> int:

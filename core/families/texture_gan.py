@@ -11,6 +11,7 @@ Stored constant: memory (rows, D), a row for each cell of each material.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..layout import Example, Indices, quilt
 from ..maps import Array
 from ..planes import PLANES, Surfaces
 from ..torus import Tile, tiles, window
-from . import Request, Runner, Steps
+from . import Request, Runner, Steps, run_tiles
 
 INPUTS = {"cells": 3, "share": 4, "noise": 4}
 OUTPUTS = {"planes": 4}
@@ -52,36 +53,35 @@ def generate(card: Card, runner: Runner, request: Request) -> Steps:
     cells, share = _lay_out(settings, runner, request, height, width, layout)
     noise = grain.standard_normal((1, settings.noise, height, width), dtype=np.float32)
     yield 0.1
-    pieces = list(tiles(height, width, max(1, request.tile // settings.cell)))
     surfaces = Surfaces(request.height, request.width)
-    for done, tile in enumerate(pieces, 1):
-        surfaces.put(tile, settings.cell, _run(card, settings, runner, tile, cells, share, noise))
-        yield 0.1 + 0.7 * done / len(pieces)
+    for tile, planes, done in _painted(card, settings, runner, request.tile, cells, share, noise):
+        surfaces.put(tile, settings.cell, planes)
+        yield 0.1 + 0.7 * done
     for evened in surfaces.even_borders(settings.cell):
         yield 0.8 + 0.1 * evened
     return surfaces.maps()
 
 
-def _run(
-    card: Card, settings: _Settings, runner: Runner, tile: Tile, cells: Indices, share: Array, noise: Array
-) -> Array:
-    """The planes (8, H, W) of one tile."""
-    halo = card.size.halo // settings.cell
-    scale = settings.cell // settings.mix
-    fine = Tile(*(scale * side for side in (tile.top, tile.left, tile.height, tile.width)))
-    feeds: dict[str, NDArray[Any]] = {
-        "cells": window(cells, tile, halo),
-        "share": window(share, fine, halo * scale),
-        "noise": window(noise, tile, halo),
-    }
-    planes: Array = runner.run(feeds)[0][0]
-    expected = (PLANES, tile.height * settings.cell, tile.width * settings.cell)
-    if planes.shape != expected:
-        raise ModelError(
-            f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
-            "its card is wrong, export it again."
-        )
-    return planes
+def _painted(
+    card: Card, settings: _Settings, runner: Runner, largest: int, cells: Indices, share: Array, noise: Array
+) -> Iterator[tuple[Tile, Array, float]]:
+    """Tiles, their planes (8, H, W), and the share done by then."""
+    halo, scale = card.size.halo // settings.cell, settings.cell // settings.mix
+
+    def feeds(tile: Tile) -> dict[str, NDArray[Any]]:
+        fine = window(share, tile.scaled(scale), halo * scale)
+        return {"cells": window(cells, tile, halo), "share": fine, "noise": window(noise, tile, halo)}
+
+    height, width = cells.shape[1:]
+    pieces = list(tiles(height, width, max(1, largest // settings.cell)))
+    for tile, (planes, *_), done in run_tiles(runner, pieces, feeds):
+        expected = (1, PLANES, tile.height * settings.cell, tile.width * settings.cell)
+        if planes.shape != expected:
+            raise ModelError(
+                f"The model '{card.name}' made planes of shape {planes.shape} instead of {expected}; "
+                "its card is wrong, export it again."
+            )
+        yield tile, planes[0], done
 
 
 def _lay_out(

@@ -23,7 +23,7 @@ from ..progress import part
 from ..scaling import halved, resized
 from ..torus import Tile, window
 from ..torus import tiles as cut
-from . import Runner, Steps
+from . import Runner, Steps, run_tiles
 
 INPUTS = {"pixels": 4}
 OUTPUTS = {"enlarged": 4}
@@ -104,15 +104,16 @@ def _doubled(card: Card, runner: Runner, image: Array, tiles: bool, tile: int) -
         pixels = np.pad(pixels, ((0, 0), (halo, halo), (halo, halo)), mode="symmetric")
         start = halo
     doubled = np.empty((2 * height, 2 * width, channels), np.float32)
-    pieces = list(cut(height, width, max(1, tile)))
-    for done, piece in enumerate(pieces, 1):
-        place = Tile(start + piece.top, start + piece.left, piece.height, piece.width)
-        made = runner.run({"pixels": window(pixels, place, halo)[None]})[0]
+
+    def feeds(piece: Tile) -> dict[str, Array]:
+        return {"pixels": window(pixels, piece.scaled(1, start), halo)[None]}
+
+    for piece, (made, *_), done in run_tiles(runner, list(cut(height, width, max(1, tile))), feeds):
         if made.shape != (1, 3, 2 * piece.height, 2 * piece.width):
             raise ModelError(f"'{card.name}' does not double what it is given; export the model again.")
         planes = made[0] if channels == 3 else made[0].mean(0, keepdims=True)
         doubled[piece.rows(2), piece.columns(2)] = planes.transpose(1, 2, 0)
-        yield done / len(pieces)
+        yield done
     return doubled
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from .. import planes
 from ..card import Card
 from ..maps import Array, Maps
-from ..torus import tiles, window
-from . import Runner, coder_settings
+from ..torus import Tile, tiles, window
+from . import Runner, coder_settings, run_tiles, zeros
 
 INPUTS = {"planes": 4, "known": 4, "latent": 4}
 OUTPUTS = {"encoded": 4, "decoded": 4}
@@ -28,13 +28,16 @@ def encode(card: Card, runner: Runner, maps: Maps) -> Array:
     card.size.check(*maps.size)
     fold, channels, halo, _ = coder_settings(card)
     whole, known = planes.from_maps(maps)
-    width, height = maps.size
-    latent = np.empty((1, channels, height // fold, width // fold), np.float32)
-    for tile in tiles(height // fold, width // fold, TILE // fold):
-        rows = np.arange((tile.top - halo) * fold, (tile.top + tile.height + halo) * fold) % height
-        columns = np.arange((tile.left - halo) * fold, (tile.left + tile.width + halo) * fold) % width
-        feeds = {**_idle(card), "planes": whole[:, :, rows[:, None], columns], "known": known}
-        latent[:, :, tile.rows(), tile.columns()] = runner.run(feeds)[0]
+    known.flags.writeable = False
+    idle = _idle(card)
+    width, height = (side // fold for side in maps.size)
+    latent = np.empty((1, channels, height, width), np.float32)
+
+    def feeds(tile: Tile) -> dict[str, Array]:
+        return {**idle, "planes": window(whole, tile.scaled(fold), halo * fold), "known": known}
+
+    for tile, outputs, _ in run_tiles(runner, list(tiles(height, width, TILE // fold)), feeds):
+        latent[:, :, tile.rows(), tile.columns()] = outputs[0]
     return latent
 
 
@@ -43,8 +46,13 @@ def decode(card: Card, runner: Runner, latent: Array) -> Maps:
     fold, _, _, halo = coder_settings(card)
     height, width = latent.shape[2:]
     surfaces = planes.Surfaces(height * fold, width * fold)
-    for tile in tiles(height, width, TILE // fold):
-        surfaces.put(tile, fold, runner.run({**_idle(card), "latent": window(latent, tile, halo)})[1][0])
+    idle = _idle(card)
+
+    def feeds(tile: Tile) -> dict[str, Array]:
+        return {**idle, "latent": window(latent, tile, halo)}
+
+    for tile, outputs, _ in run_tiles(runner, list(tiles(height, width, TILE // fold)), feeds):
+        surfaces.put(tile, fold, outputs[1][0])
     return surfaces.maps()
 
 
@@ -52,8 +60,9 @@ def _idle(card: Card) -> dict[str, Array]:
     """The smallest inputs: one latent cell for either half."""
     fold, channels, encoder, decoder = coder_settings(card)
     pixels, cells = (2 * encoder + 1) * fold, 2 * decoder + 1
-    return {
-        "planes": np.zeros((1, planes.PLANES, pixels, pixels), np.float32),
-        "known": np.zeros((1, planes.PLANES, 1, 1), np.float32),
-        "latent": np.zeros((1, channels, cells, cells), np.float32),
+    shapes = {
+        "planes": (1, planes.PLANES, pixels, pixels),
+        "known": (1, planes.PLANES, 1, 1),
+        "latent": (1, channels, cells, cells),
     }
+    return zeros(shapes)

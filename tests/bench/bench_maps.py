@@ -81,7 +81,7 @@ def main() -> None:
     model = Library().of_family("material_maps")
     sessions = Sessions("cpu", options.threads)
     session = sessions.open(model, families.load("material_maps", model.path.name))
-    plain = Session(sessions, model.path, sessions._inner(uncut(options.run), "uncut")[0], "")
+    plain = Session(sessions, model, uncut(options.run))
     random, frequency = np.random.default_rng(1), np.hypot(*np.meshgrid(*[np.fft.fftfreq(options.size)] * 2))
     spectrum = np.fft.fft2(random.standard_normal((3, options.size, options.size))) / (frequency + 4 / options.size)
     noise = np.fft.ifft2(spectrum).real

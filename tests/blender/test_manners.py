@@ -1,6 +1,7 @@
 """How the add-on behaves: registering, work beside the window, the panel, memory, the command line in background."""
 
 import time
+from dataclasses import replace
 
 import bpy
 import pytest
@@ -172,6 +173,15 @@ def test_free_memory_closes_the_models_and_the_next_click_opens_them(cube):
     assert part("engine").sessions()._open
     bpy.ops.tessera.free_memory()
     assert not part("engine").sessions()._open and generate() == {"FINISHED"}
+
+
+def test_what_a_model_had_to_do_without_is_told(cube):
+    making, steps = part("making"), part("wear").plan([cube], part("placing").Placing())
+    job = part("jobs").Job("x", steps.make(part("recipes").asked(bpy.context.scene.tessera, size="64")))
+    job._work()
+    made = replace(job.result(), result=replace(job.result().result, notes=("Memory ran out, so it went slower.",)))
+    assert making.told(job.result()).endswith("s on the CPU")
+    assert making.told(made).endswith("s on the CPU. Memory ran out, so it went slower.")
 
 
 def test_a_broken_onnxruntime_is_one_sentence(cube, monkeypatch):
