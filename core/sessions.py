@@ -37,6 +37,8 @@ SPOKEN = {CPU: "the CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
 # powers of two, which for large tiles is up to twice what they need.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _HALF_OPTIONS = {"prefer_nhwc": "1"}  # the layout that tensor cores work in; in ONNX Runtime's builds since 1.20
+# Models that do not bear half precision would not bear this either, which rounds what is multiplied to as many bits.
+_FLOAT_OPTIONS = {"use_tf32": "0"}
 # Where CUDA's libraries are missing the CPU gets the graph, and this ends the process on one in half precision whose
 # convolution has its weights as an input (seen in 1.32). It does nothing for a GPU.
 _CRASHING = ["NchwcTransformer"]
@@ -315,7 +317,7 @@ class Sessions:
             return None, f"this ONNX Runtime is built without {spoken}; {remedy}."
         remedy = self.advice.tensorrt if tensorrt else self.advice.cuda_libraries
         # An operator that one of them lacks runs on the next.
-        providers: list[Any] = [(CUDA, {**_CUDA_OPTIONS, **(_HALF_OPTIONS if way.halved else {})}), CPU]
+        providers: list[Any] = [(CUDA, _CUDA_OPTIONS | (_HALF_OPTIONS if way.halved else _FLOAT_OPTIONS)), CPU]
         if tensorrt:
             providers.insert(0, (TENSORRT, {"trt_fp16_enable": str(way.halved)}))
         if way.halved:

@@ -136,7 +136,9 @@ def report(provider: str, sizes: tuple[int, ...], only: str, precise: bool) -> s
         flags = ["--precise"] if precise else []
         found = [alone("families.py", "--one", name, side, "--provider", provider, *flags) for side in within]
         rows.append([name, *(cell(each, provider) for each in found), *blank])
-        each = [f["seconds"] * 1e9 / side**2 if "seconds" in f else np.nan for f, side in zip(found, within, strict=True)]
+        each = [
+            f["seconds"] * 1e9 / side**2 if "seconds" in f else np.nan for f, side in zip(found, within, strict=True)
+        ]
         costs.append([name, *(f"{cost:.0f}" for cost in each), *blank, f"{each[-1] / each[0]:.2f}"])
     head = [f"{side}²" for side in sizes]
     text = table(["work", *head], rows)

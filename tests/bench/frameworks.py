@@ -123,7 +123,9 @@ def report(provider: str, side: int, only: str) -> str:
         found = [alone("frameworks.py", "--one", family, way, "--side", side, "--provider", provider) for way in ways]
         ours = found[0]["milliseconds"]
         cells = [
-            f"{each['milliseconds']:.1f} ms ({each['milliseconds'] / ours:.2f})" if "error" not in each else each["error"]
+            f"{each['milliseconds']:.1f} ms ({each['milliseconds'] / ours:.2f})"
+            if "error" not in each
+            else each["error"]
             for each in found
         ]
         rows.append([family, *cells])

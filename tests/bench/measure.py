@@ -181,7 +181,12 @@ def machine(provider: str) -> str:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    found = [f"{_processor()}, {cores()} cores used", platform.system(), f"Python {platform.python_version()}", *versions]
+    found = [
+        f"{_processor()}, {cores()} cores used",
+        platform.system(),
+        f"Python {platform.python_version()}",
+        *versions,
+    ]
     if provider == "cuda":
         found.insert(0, _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").strip())
     return f"{', '.join(found)}; {time.strftime('%Y-%m-%d')}.\n"
