@@ -30,7 +30,7 @@ def emboss(maps: Maps, strength: float) -> Maps:
 def _surface(maps: Maps) -> Array:
     """The surface (H, W) in pixels that the maps describe."""
     if "normal" in maps and not (maps.relief and "height" in maps):
-        return relief.integrate(*relief.slopes(maps["normal"][..., 0], maps["normal"][..., 1]))
+        return relief.of_normals(maps["normal"], tiles=True)
     if "height" in maps:
         return maps["height"][..., 0] * np.float32(maps.relief or UNKNOWN * maps.size[0])
     return np.zeros(maps.size[::-1], np.float32)

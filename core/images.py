@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import bands, png
+from . import bands, png, scratch
 from .errors import ImageError, OutputError
 from .maps import Array
 from .progress import finish
@@ -261,18 +261,21 @@ def _read_by_bands(source: Any, spec: Any, reduction: int) -> Array | None:
     """The pixels of an open file, reduced; None when it is damaged."""
     # Channels that only pad or mask (grey + alpha, RGB + alpha, further layers) are not even read.
     kind, channels = "float", 3 if spec.nchannels >= 3 else 1
-    if reduction == 1 or spec.tile_width:
-        pixels = source.read_image(0, 0, 0, channels, kind)
-        return None if pixels is None else _reduced(pixels.reshape(spec.height, spec.width, -1), reduction)
-    bands: list[Array] = []
-    for top in range(spec.y, spec.y + spec.height, BAND * reduction):
-        bottom = min(top + BAND * reduction, spec.y + spec.height)
-        band = source.read_scanlines(0, 0, top, bottom, 0, 0, channels, kind)
+    if spec.tile_width:
+        whole = source.read_image(0, 0, 0, channels, kind)
+        return None if whole is None else _reduced(whole.reshape(spec.height, spec.width, -1), reduction)
+    height, width = (max(1, side // reduction) for side in (spec.height, spec.width))
+    pixels, done = scratch.empty((height, width, channels)), 0
+    while done < height:
+        top, lines = done * reduction, min(BAND, height - done)
+        bottom = min(top + lines * reduction, spec.height)
+        band = source.read_scanlines(spec.y + top, spec.y + bottom, 0, 0, channels, kind)
         if band is None:
             return None
-        if bottom - top >= reduction or not bands:
-            bands.append(_reduced(band.reshape(bottom - top, spec.width, -1), reduction))
-    return np.concatenate(bands)
+        pixels[done : done + lines] = _reduced(band.reshape(bottom - top, spec.width, -1), reduction)
+        scratch.rest(pixels)
+        done += lines
+    return pixels
 
 
 def _reduction(width: int, height: int, longest: int) -> int:

@@ -61,6 +61,24 @@ def integrate(across: Array, down: Array) -> Array:
     return surface
 
 
+def of_normals(normal: Array, tiles: bool, strength: float = 1.0) -> Array:
+    """The surface `(H, W)` in pixels, mean 0, of encoded normals `(H, W, 2 or 3)` whose slopes are times `strength`.
+
+    What does not tile is a quarter of a torus: itself and its mirror images, where slopes across the mirror turn round.
+    """
+    across, down = (scratch.empty(normal.shape[:2]) for _ in range(2))
+
+    def work(rows: slice) -> None:
+        for slope, found in zip((across, down), slopes(normal[rows, :, 0], normal[rows, :, 1]), strict=True):
+            np.multiply(found, np.float32(strength), out=slope[rows])
+
+    bands.each(len(normal), work, normal, across, down)
+    if tiles:
+        return integrate(across, down)
+    height, width = across.shape
+    return integrate(mirrored(across, -1, 1), mirrored(down, 1, -1))[:height, :width]
+
+
 def mirrored(plane: Array, across: int, down: int) -> Array:
     """A plane (H, W) and its mirror images (2H, 2W), times these signs (1 or -1) to the right and below.
 

@@ -34,10 +34,9 @@ class Tile:
         """Its columns, where a cell covers `scale` of them."""
         return slice(self.left * scale, (self.left + self.width) * scale)
 
-    def scaled(self, scale: int, start: int = 0) -> Tile:
-        """The same rectangle in cells of which `scale` make one of these, `start` of them further down and right."""
-        top, left, height, width = (scale * side for side in (self.top, self.left, self.height, self.width))
-        return Tile(start + top, start + left, height, width)
+    def scaled(self, scale: int) -> Tile:
+        """The same rectangle in cells of which `scale` make one of these."""
+        return Tile(*(scale * side for side in (self.top, self.left, self.height, self.width)))
 
     def cut(self, largest: int) -> list[Tile]:
         """Tiles that cover it, of at most `largest` cells a side."""
@@ -55,12 +54,23 @@ def tiles(height: int, width: int, largest: int) -> Iterator[Tile]:
             yield Tile(top, left, tall, wide)
 
 
-def window(array: NDArray[Scalar], tile: Tile, halo: int) -> NDArray[Scalar]:
-    """A tile of the last two axes (h, w) of a torus, with `halo` cells around it taken from the other side."""
-    height, width = array.shape[-2:]
-    rows = np.arange(tile.top - halo, tile.top + tile.height + halo) % height
-    columns = np.arange(tile.left - halo, tile.left + tile.width + halo) % width
+def window(array: NDArray[Scalar], tile: Tile, halo: int, mirrored: bool = False) -> NDArray[Scalar]:
+    """A tile of the last two axes (h, w) of a torus, with `halo` cells around it taken from the other side.
+
+    What is `mirrored` at its edges is no torus: behind each edge lies its mirror image.
+    """
+    rows = _around(tile.top - halo, tile.top + tile.height + halo, array.shape[-2], mirrored)
+    columns = _around(tile.left - halo, tile.left + tile.width + halo, array.shape[-1], mirrored)
     return np.ascontiguousarray(array[..., rows[:, None], columns])
+
+
+def _around(first: int, last: int, length: int, mirrored: bool) -> NDArray[np.int64]:
+    """The lines of an axis that stand for those from `first` to `last`, which may lie past its ends."""
+    lines = np.arange(first, last)
+    if not mirrored:
+        return lines % length
+    lines = lines % (2 * length)
+    return np.minimum(lines, 2 * length - 1 - lines)
 
 
 def _spans(length: int, largest: int) -> list[tuple[int, int]]:

@@ -86,3 +86,22 @@ def test_normals_that_no_surface_can_have_are_cut():
     across, down = relief.slopes(x, np.array([[1.0, 0.0, 0.5, 0.5]], np.float32))
     assert np.isfinite([across, down]).all() and np.abs([across, down]).max() <= relief.STEEPEST
     assert (across[0, 2], down[0, 2]) == (0, 0)
+
+
+def leaning(across, down):
+    """The encoded normals of slopes."""
+    normal = np.stack([-across, down, np.ones_like(down)], -1)
+    return normal / np.linalg.norm(normal, axis=-1, keepdims=True) / 2 + 0.5
+
+
+def test_a_slope_all_one_way_needs_edges():
+    normal = leaning(np.full((96, 136), 0.3, np.float32), np.zeros((96, 136), np.float32))
+    depths = [relief.encode(relief.of_normals(normal, tiles))[2] for tiles in (True, False)]
+    assert depths[0] == 0 and 0.7 < depths[1] / (0.3 * 136) < 1.05
+
+
+@pytest.mark.parametrize("strength", [1.0, 2.0])
+def test_the_mirrored_surface_has_the_slopes_times_their_strength(strength):
+    true = surface(192, 272, 20)[:96, :136]
+    found = relief.of_normals(leaning(*np.gradient(true)[::-1]), False, strength)
+    assert likeness(found, true) > 0.99 and 0.8 < np.ptp(found) / np.ptp(true) / strength < 1.2

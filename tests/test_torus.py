@@ -62,4 +62,10 @@ def test_a_tile_is_cut_into_tiles_that_cover_it_once():
 
 
 def test_a_scaled_tile_is_the_same_place_in_finer_cells():
-    assert Tile(2, 3, 4, 5).scaled(8, 16) == Tile(32, 40, 32, 40)
+    assert Tile(2, 3, 4, 5).scaled(8) == Tile(16, 24, 32, 40)
+
+
+def test_a_mirrored_window_shows_what_symmetric_padding_shows():
+    array, wide = np.random.default_rng(0).random((2, 5, 7)), 12  # wider than the picture
+    padded = np.pad(array, ((0, 0), (wide, wide), (wide, wide)), mode="symmetric")
+    assert np.array_equal(window(array, Tile(0, 0, 5, 7), wide, mirrored=True), padded)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import relief
+from .. import bands, relief, scratch
 from ..card import Card
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
@@ -56,56 +56,43 @@ def derive(card: Card, runner: Runner, albedo: Array, tiles: bool, options: Opti
     options.check()
     height, width = albedo.shape[:2]
     card.size.check(width, height)
-    planes = yield from _planes(card, runner, albedo, tiles, options.tile)
+    planes = yield from planes_of(card, runner, albedo, tiles, options.tile)
     if tiles:  # the wrap is the border of a cell, and would stand out from what lies within cells
         cell = card.size.multiple
         for plane in planes[3:]:
             even_borders(plane[..., None], cell)
             even_borders(plane[..., None], cell // 2)
-    across, down = (slope * np.float32(options.strength) for slope in relief.slopes(planes[3], planes[4]))
-    normal, surface, depth = _surface(across, down, tiles)
-    found = np.clip(planes[:3].transpose(1, 2, 0), 0, 1)
-    images = {
-        "albedo": albedo + np.float32(options.delight) * (found - albedo),
-        "normal": normal,
-        "height": surface,
-        "roughness": np.clip(planes[5], 0, 1)[..., None],
-        "ao": np.clip(planes[6], 0, 1)[..., None],
-    }
-    return Maps(images, depth)
+    yield 0.95
+    normal, surface, depth = relief.encode(relief.of_normals(planes[3:5].transpose(1, 2, 0), tiles, options.strength))
+    colour = scratch.empty((height, width, 3))
+
+    def work(rows: slice) -> None:
+        found = np.clip(planes[:3, rows].transpose(1, 2, 0), 0, 1)
+        colour[rows] = albedo[rows] + np.float32(options.delight) * (found - albedo[rows])
+        np.clip(planes[5:, rows], 0, 1, out=planes[5:, rows])
+
+    bands.each(height, work, albedo, planes, colour)
+    data = {"roughness": planes[5, ..., None], "ao": planes[6, ..., None]}
+    return Maps({"albedo": colour, "normal": normal, "height": surface, **data}, depth)
 
 
-def _planes(card: Card, runner: Runner, albedo: Array, tiles: bool, tile: int) -> Generator[float, None, Array]:
+def planes_of(
+    card: Card, runner: Runner, albedo: Array, tiles: bool, tile: int = Options.tile
+) -> Generator[float, None, Array]:
     """What the network tells (7, H, W), not clipped."""
     multiple, halo = card.size.multiple, card.size.halo
     if halo % multiple:
         raise ModelError(f"The halo of '{card.name}' is no multiple of its cells; export the model again.")
     pixels = albedo.transpose(2, 0, 1)[None]
-    start = 0
-    if not tiles:
-        pixels = np.pad(pixels, ((0, 0), (0, 0), (halo, halo), (halo, halo)), mode="symmetric")
-        start = halo
     height, width = albedo.shape[:2]
-    planes = np.empty((PLANES, height, width), np.float32)
+    planes = scratch.empty((PLANES, height, width))
 
     def feeds(piece: Tile) -> dict[str, Array]:
-        return {"pixels": window(pixels, piece.scaled(multiple, start), halo)}
+        return {"pixels": window(pixels, piece.scaled(multiple), halo, mirrored=not tiles)}
 
     pieces = list(cut(height // multiple, width // multiple, max(1, tile // multiple)))
     for piece, outputs, done in run_tiles(runner, pieces, feeds):
         planes[:, piece.rows(multiple), piece.columns(multiple)] = outputs[0][0]
+        scratch.rest(albedo, planes)
         yield 0.9 * done
     return planes
-
-
-def _surface(across: Array, down: Array, tiles: bool) -> tuple[Array, Array, float]:
-    """(normal (H, W, 3), height (H, W, 1), relief in pixels) of the surface with these slopes (H, W).
-
-    What does not tile is a quarter of a torus: itself and its mirror images, where slopes across the mirror turn round.
-    """
-    if tiles:
-        return relief.encode(relief.integrate(across, down))
-    height, width = across.shape
-    surface = relief.integrate(relief.mirrored(across, -1, 1), relief.mirrored(down, 1, -1))
-    normal, heights, depth = relief.encode(surface)
-    return normal[:height, :width].copy(), heights[:height, :width].copy(), depth

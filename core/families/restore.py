@@ -94,16 +94,11 @@ def _network(
     if halo % multiple:
         raise ModelError(f"The halo of '{card.name}' is no multiple of its cells; export the model again.")
     planes = np.concatenate([filled, hole[None]])[None]
-    start = 0
-    if not tiles:
-        start = halo
-        ends = [(halo, halo + -side % multiple) for side in hole.shape]
-        planes = np.pad(planes, ((0, 0), (0, 0), *ends), mode="symmetric")
     height, width = (side + -side % multiple for side in hole.shape)
     found = np.pad(filled, ((0, 0), (0, height - hole.shape[0]), (0, width - hole.shape[1])))
 
     def feeds(piece: Tile) -> dict[str, Array]:
-        seen = window(planes, piece.scaled(multiple, start), halo)
+        seen = window(planes, piece.scaled(multiple), halo, mirrored=not tiles)
         noise = np.full_like(seen[:, :1], denoise * STRONGEST)
         return {"pixels": seen[:, :3], "hole": seen[:, 3:], "noise": noise}
 

@@ -149,25 +149,23 @@ class _Network:
     def encode(self, pixels: Array) -> Array:
         """Features (h, w, C) of a periodic picture (H, W, 3), tile by tile."""
         height, width = (side // self.fold for side in pixels.shape[:2])
-        return self._encoded(pixels, 0, list(tiles(height, width, max(1, self.tile // self.fold))))
+        return self._encoded(pixels, list(tiles(height, width, max(1, self.tile // self.fold))))
 
     def encode_whole(self, pixels: Array) -> Array:
         """Features (h, w, C) of a picture with edges, mirrored there; what does not fill a cell is left out."""
-        halo = self.encoder_halo * self.fold
         height, width = (side // self.fold for side in pixels.shape[:2])
         cells = pixels[: height * self.fold, : width * self.fold]
-        padded = np.pad(cells, ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
-        return self._encoded(padded, halo, [Tile(0, 0, height, width)])
+        return self._encoded(cells, [Tile(0, 0, height, width)], mirrored=True)
 
-    def _encoded(self, pixels: Array, start: int, pieces: list[Tile]) -> Array:
-        """Features of what the pieces cover, whose first pixel is at `start`, down and across."""
+    def _encoded(self, pixels: Array, pieces: list[Tile], mirrored: bool = False) -> Array:
+        """Features of a picture that tiles, or is `mirrored` at its edges, in pieces."""
         planes = pixels.transpose(2, 0, 1)[None]
-        height, width = ((side - 2 * start) // self.fold for side in pixels.shape[:2])
+        height, width = (side // self.fold for side in pixels.shape[:2])
         features = np.empty((height, width, self.channels), np.float32)
 
         def feeds(tile: Tile) -> dict[str, Array]:
-            place = tile.scaled(self.fold, start)
-            return {**self.idle, "pixels": window(planes, place, self.encoder_halo * self.fold)}
+            seen = window(planes, tile.scaled(self.fold), self.encoder_halo * self.fold, mirrored)
+            return {**self.idle, "pixels": seen}
 
         for tile, outputs, _ in run_tiles(self.runner, pieces, feeds):
             features[tile.rows(), tile.columns()] = outputs[0][0].transpose(1, 2, 0)

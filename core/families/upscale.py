@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from .. import relief
+from .. import bands, relief, scratch
 from ..card import LARGEST, Card
 from ..errors import InputError, ModelError
 from ..maps import Array, Maps
 from ..progress import part
-from ..scaling import halved, resized
+from ..scaling import resized
 from ..torus import Tile, window
 from ..torus import tiles as cut
 from . import Runner, Steps, run_tiles
@@ -90,7 +91,8 @@ def _enlarged(
     for number in range(passes):
         share = 3 * 4**number / (4**passes - 1)  # each pass has four times the pixels of the one before
         doubled = yield from part(_doubled(card, runner, image, tiles, tile), begun, begun + share)
-        image = _unit(doubled) if name == "normal" else np.clip(doubled, 0, 1)
+        bands.each(len(doubled), partial(_even, doubled, name == "normal"), doubled)
+        image = doubled
         begun += share
     return image
 
@@ -98,66 +100,69 @@ def _enlarged(
 def _doubled(card: Card, runner: Runner, image: Array, tiles: bool, tile: int) -> Generator[float, None, Array]:
     """What the network makes (2H, 2W, C) of a map (H, W, 3 or 1), not clipped; yields the share that is done."""
     height, width, channels = image.shape
-    halo, start = card.size.halo, 0
     pixels = np.broadcast_to(image.transpose(2, 0, 1), (3, height, width))
-    if not tiles:
-        pixels = np.pad(pixels, ((0, 0), (halo, halo), (halo, halo)), mode="symmetric")
-        start = halo
-    doubled = np.empty((2 * height, 2 * width, channels), np.float32)
+    doubled = scratch.empty((2 * height, 2 * width, channels))
 
     def feeds(piece: Tile) -> dict[str, Array]:
-        return {"pixels": window(pixels, piece.scaled(1, start), halo)[None]}
+        return {"pixels": window(pixels, piece, card.size.halo, mirrored=not tiles)[None]}
 
     for piece, (made, *_), done in run_tiles(runner, list(cut(height, width, max(1, tile))), feeds):
         if made.shape != (1, 3, 2 * piece.height, 2 * piece.width):
             raise ModelError(f"'{card.name}' does not double what it is given; export the model again.")
         planes = made[0] if channels == 3 else made[0].mean(0, keepdims=True)
         doubled[piece.rows(2), piece.columns(2)] = planes.transpose(1, 2, 0)
+        scratch.rest(image, doubled)
         yield done
     return doubled
 
 
-def _unit(normal: Array) -> Array:
-    """Encoded normals (H, W, 3) at unit length, none of which points into the surface."""
-    made = normal * 2 - 1
-    made[..., 2] = np.maximum(made[..., 2], 1e-3)
-    made *= 0.5 / np.sqrt(np.einsum("hwc,hwc->hw", made, made))[..., None]
-    made += 0.5
-    return made
+def _even(image: Array, normal: bool, rows: slice) -> None:
+    """Bring rows of a map (H, W, C), in place, into range; normals to unit length, none pointing into the surface."""
+    band = image[rows]
+    if normal:
+        band *= 2
+        band -= 1
+        np.maximum(band[..., 2], 1e-3, out=band[..., 2])
+        band *= 0.5 / np.sqrt(np.einsum("hwc,hwc->hw", band, band))[..., None]
+        band += 0.5
+    else:
+        np.clip(band, 0, 1, out=band)
 
 
 def _depth(maps: Maps, tiles: bool) -> float:
     """Pixels between height 0 and 1 by which the height comes closest to its normals; 0 if it is of another surface."""
-    surface = _integral(maps["normal"], tiles)
-    surface = surface - surface.mean()
-    height = maps["height"][..., 0] - maps["height"].mean()
-    squares = float((height**2).sum()), float((surface**2).sum())
-    both = float((height * surface).sum())
-    if both <= RELATED * np.sqrt(squares[0] * squares[1]) or squares[0] <= 1e-9 * height.size:
+    surface, height = relief.of_normals(maps["normal"], tiles), maps["height"][..., 0]
+    means = surface.mean(dtype=np.float64), height.mean(dtype=np.float64)
+
+    def work(rows: slice) -> tuple[float, float, float]:
+        one, other = (plane[rows] - np.float32(mean) for plane, mean in zip((surface, height), means, strict=True))
+        return float((other**2).sum()), float((one**2).sum()), float((other * one).sum())
+
+    own, others, both = np.sum(bands.each(len(height), work, surface, height), 0)
+    if both <= RELATED * np.sqrt(own * others) or own <= 1e-9 * height.size:
         return 0.0
-    return both / squares[0]
+    return float(both / own)
 
 
 def _height(given: Array, normal: Array, depth: float, factor: int, tiles: bool) -> Array:
     """The height (H, W) of enlarged normals, with the broad shapes of the height (h, w) that was given."""
-    surface = _integral(normal, tiles)
-    broad = surface[..., None]
-    for _ in range(PASSES[factor]):
-        broad = halved(broad)
-    missing = given * np.float32(depth * factor) - broad[..., 0]
+    surface = relief.of_normals(normal, tiles)
+    broad = np.concatenate(
+        bands.each(
+            len(given), lambda rows: _reduced(surface[rows.start * factor : rows.stop * factor], factor), surface
+        )
+    )
+    missing = _smooth(given * np.float32(depth * factor) - broad, tiles)[..., None]
     height, width = surface.shape
-    surface = surface + resized(_smooth(missing, tiles)[..., None], height, width, tiles)[..., 0]
-    shown: Array = np.clip(surface / np.float32(depth * factor), 0, 1)
-    return shown
+    surface += resized(missing, height, width, tiles)[..., 0]
+    surface /= np.float32(depth * factor)
+    return np.clip(surface, 0, 1, out=surface)
 
 
-def _integral(normal: Array, tiles: bool) -> Array:
-    """The surface (H, W) in pixels of encoded normals; what does not tile is a quarter of a torus."""
-    across, down = relief.slopes(normal[..., 0], normal[..., 1])
-    if tiles:
-        return relief.integrate(across, down)
-    height, width = across.shape
-    return relief.integrate(relief.mirrored(across, -1, 1), relief.mirrored(down, 1, -1))[:height, :width]
+def _reduced(band: Array, factor: int) -> Array:
+    """Means of squares of `factor` pixels a side: (h, w) of (H, W)."""
+    means: Array = band.reshape(len(band) // factor, factor, -1, factor).mean((1, 3))
+    return means
 
 
 def _smooth(image: Array, tiles: bool) -> Array:
