@@ -24,6 +24,7 @@ from torch import nn
 from core.card import KEY, Card, parse
 
 LARGEST_DIFFERENCE = 1e-4  # between PyTorch and ONNX Runtime, float32
+LARGEST_CHANGE = 1e-5  # between a file and the same drawn anew, of the largest number that it makes
 OPSET = 18
 SMALL = 64  # tensors with fewer numbers stay in float32: biases, shapes
 
@@ -130,6 +131,43 @@ def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     small.graph.node.extend(nodes)
     onnx.checker.check_model(small)
     return small
+
+
+def renew(
+    path: Path,
+    network: nn.Module,
+    samples: Sequence[Feeds],
+    outputs: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Write a file anew with the graph as its exporter draws it now: same constants, same card, the figures with it.
+
+    The constants are the file's own, to the bit, and the new graph is held against the old one on every sample.
+    `network` is of the same kind, its weights do not matter.
+    """
+    old = onnx.load(path)
+    stored = {tensor.name.removesuffix("_half"): numpy_helper.to_array(tensor) for tensor in old.graph.initializer}
+    wanted = network.state_dict()
+    network.load_state_dict({name: torch.from_numpy(stored[name].astype(np.float32)) for name in wanted})
+    new = halve_weights(export_graph(network, samples, outputs, free))
+    for feeds in samples:
+        arrays = {name: tensor.numpy() for name, tensor in feeds.items()}
+        for before, after in zip(run(old, arrays), run(new, arrays), strict=True):
+            change = float(np.abs(after - before).max() / np.abs(before).max())
+            if change > LARGEST_CHANGE:
+                raise NotEqualError(f"{path.name} would change by {change:.1e}; train and export it again instead.")
+    save(new, card_in(old), path)
+
+
+def add_renew(commands: Any) -> None:
+    """Give a trainer's command line the command `renew`."""
+    command = commands.add_parser("renew", help="write a file anew with the graph as it is drawn now, same weights")
+    command.add_argument("--model", type=Path, required=True, help="ONNX file to write anew")
+
+
+def card_in(model: onnx.ModelProto) -> Card:
+    """The card that a model carries."""
+    return parse(next(entry.value for entry in model.metadata_props if entry.key == KEY), "the model")
 
 
 def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
