@@ -103,8 +103,8 @@ class Flow(Cell):
     Its `material` is what lies there: for each layer the four cells around the place, (B, 2*4*16, h, w). Latents that
     are carried from step to step blur a little in each; places do not, and the network paints what is seen of them.
 
-    All parts are slices with constant bounds, and all sizes follow by broadcasting: `chunk`, `expand` and the like leave
-    arithmetic on shapes in the exported graph, which ONNX Runtime sends from the GPU to the CPU and back.
+    All parts are slices with constant bounds, and sizes follow by broadcasting: `chunk`, `expand` and the like leave
+    arithmetic on shapes in the exported graph, which ONNX Runtime does on the CPU, with the GPU waiting.
     """
 
     def __init__(self, width: int) -> None:
