@@ -6,7 +6,7 @@ import ctypes
 import io
 import threading
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from . import int8
 from .errors import Cancelled, ModelError, ProviderError, ResourceError
 from .onnx_file import read_tensor
 
@@ -56,6 +57,9 @@ class Session:
         self.why_not_cuda = why_not_cuda  # a sentence, or "" when CUDA runs or was not asked for
         self._owner, self._inner = owner, inner
         self._tensors: dict[str, NDArray[Any]] = {}
+        facts = inner.get_modelmeta().custom_metadata_map
+        self.precision = "int8" if int8.OF in facts else "float32"  # of the arithmetic
+        self._lent = {name: self.tensor(name) for name in facts.get(int8.LENT, "").split()}
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Run the graph: input name -> array, to the outputs in the graph's order, as finite float32.
@@ -64,7 +68,7 @@ class Session:
         """
         options = self._owner._begin()
         try:
-            results = self._inner.run(None, dict(feeds), options)
+            results = self._inner.run(None, {**feeds, **self._lent}, options)
         except Exception as error:
             raise self._failure(error) from None
         finally:
@@ -103,7 +107,9 @@ class Sessions:
         threads: int | None = None,
         advice: Advice | None = None,
         cuda_folder: Path | None = None,
+        int8: bool = True,
     ) -> None:
+        self.int8 = int8  # the CPU runs the companions of models that have them, see core/int8.py
         self.provider, self.threads = provider, threads  # threads: None for one on each core
         self.advice = advice or Advice()
         self.cuda_folder = cuda_folder  # where the libraries of CUDA and cuDNN are; None for where pip puts them
@@ -164,11 +170,14 @@ class Sessions:
             self._running = None
 
     def _start(self, path: Path) -> Session:
-        inner, why = self._inner(str(path), path.name)
+        inner, why = self._inner(str(path), path.name, int8.companion(path) if self.int8 else None)
         return Session(self, path, inner, why)
 
-    def _inner(self, model: str | bytes, name: str) -> tuple[Any, str]:
-        """ONNX Runtime's session of a model (a path, or the file's bytes), and why it does not run on CUDA."""
+    def _inner(self, model: str | bytes, name: str, small: Path | None = None) -> tuple[Any, str]:
+        """ONNX Runtime's session of a model (a path, or the file's bytes), and why it does not run on CUDA.
+
+        On the CPU it is that of the companion `small`, if that opens.
+        """
         runtime = self._runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # failures are told by our own sentences
@@ -182,6 +191,9 @@ class Sessions:
                 return inner, ""
             if self.provider == "cuda":
                 raise ProviderError(f"CUDA was asked for but cannot be used: {why}")
+        if small:
+            with suppress(Exception):
+                return runtime.InferenceSession(str(small), options, providers=[CPU], enable_fallback=0), why
         try:
             return runtime.InferenceSession(model, options, providers=[CPU], enable_fallback=0), why
         except MemoryError:

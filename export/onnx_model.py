@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,17 @@ def compare(network: nn.Module, model: onnx.ModelProto, feeds: Feeds) -> float:
     return max(float(np.abs(m - e.numpy()).max()) for m, e in zip(made, expected, strict=True))
 
 
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large float32 constants in half precision, each followed by a cast back; ONNX Runtime folds the casts."""
+def halve_weights(model: onnx.ModelProto, only: Container[str] | None = None) -> onnx.ModelProto:
+    """Store large float32 constants in half precision, each followed by a cast back; ONNX Runtime folds the casts.
+
+    All of them, or `only` those with these names.
+    """
     small = onnx.ModelProto()
     small.CopyFrom(model)
     casts = []
     for tensor in small.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.size >= SMALL:
+        if array.dtype == np.float32 and array.size >= SMALL and (only is None or tensor.name in only):
             name = tensor.name
             stored = numpy_helper.from_array(array.astype(np.float16), f"{name}_half" if name != "memory" else name)
             used = name if name != "memory" else f"{name}_float"
