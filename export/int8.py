@@ -182,23 +182,22 @@ def borrowed(model: onnx.ModelProto, float_file: onnx.ModelProto) -> tuple[onnx.
     The memory of a texture GAN is most of its file and need not be stored twice.
     """
     stored = {tensor.name: tensor for tensor in float_file.graph.initializer}
-    lent = []
-    for node in list(model.graph.node):
+    made, lent = onnx.ModelProto(), []
+    made.CopyFrom(model)
+    graph = made.graph
+    for node in list(graph.node):
         name = node.input[0].removesuffix("_float") if node.op_type == "Gather" else ""
         if name not in stored:
             continue
-        table = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[0])
-        model.graph.initializer.remove(table)
-        kind, shape = stored[name].data_type, list(stored[name].dims)
-        model.graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+        graph.initializer.remove(next(tensor for tensor in graph.initializer if tensor.name == node.input[0]))
+        graph.input.append(helper.make_tensor_value_info(name, stored[name].data_type, list(stored[name].dims)))
         result = node.output[0]
         node.input[0], node.output[0] = name, f"{result}_stored"
-        place = list(model.graph.node).index(node)
         cast = helper.make_node("Cast", [node.output[0]], [result], to=TensorProto.FLOAT)
-        model.graph.node.insert(place + 1, cast)
+        graph.node.insert(list(graph.node).index(node) + 1, cast)
         lent.append(name)
-    onnx.checker.check_model(model)
-    return model, lent
+    onnx.checker.check_model(made)
+    return made, lent
 
 
 def write(model: onnx.ModelProto, of: Path, path: Path) -> None:

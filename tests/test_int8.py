@@ -66,7 +66,7 @@ def test_convolutions_became_integers_and_pictures_stayed(drawn):
     assert 0 < error < 10 ** (-DECIBELS / 20)
     weights = [t for t in onnx.load(companion_of(drawn)).graph.initializer if t.data_type == onnx.TensorProto.INT8]
     numbers = [onnx.numpy_helper.to_array(weight) for weight in weights]
-    assert len([n for n in numbers if n.ndim == 4]) == 3 and all(np.abs(n).max() <= 64 for n in numbers)
+    assert len([n for n in numbers if n.ndim == 4]) == 2 and all(np.abs(n).max() <= 64 for n in numbers)
 
 
 def test_a_companion_is_no_model(pair):
@@ -131,7 +131,9 @@ def test_a_table_that_is_looked_up_is_lent_by_the_float_file(tmp_path):
     float_file = onnx.load(path)
     small, lent = maker.borrowed(maker.simplified(float_file), float_file)
     assert lent == ["memory"] and "memory" not in {tensor.name for tensor in small.graph.initializer}
-    maker.write(maker.simplified(float_file), path, companion_of(path))
+    whole = maker.simplified(float_file)
+    for _ in range(2):  # the model is left as it was
+        maker.write(whole, path, companion_of(path))
     random = np.random.default_rng(1)
     feeds = {"cells": random.integers(0, 700, (1, 10, 10)), "share": np.ones((1, 1, 10, 10), np.float32)}
     feeds["noise"] = random.standard_normal((1, 2, 10, 10), dtype=np.float32)
