@@ -17,7 +17,6 @@ from .errors import InputError
 from .families import recurrent
 from .library import Library, Model
 from .maps import Maps
-from .onnx_file import sha256
 from .pipeline import Progress, Result, Saved
 from .recipe import Recipe
 from .sessions import Sessions
@@ -78,7 +77,7 @@ def _run(
         yield Progress(animation.motion, 0.2 + 0.8 * moment.fraction)
         if moment.maps is not None:
             yield Frame(moment.frame, moment.maps)
-    used = (*result.models, *others, *(pipeline.Used(m, sha256(m.path)) for m in models))
+    used = (*result.models, *others, *pipeline.used(models, (mover, codec)))
     result.seconds[animation.motion] = time.perf_counter() - start
     notes = tuple(dict.fromkeys((*result.notes, *more, *mover.notes, *codec.notes)))
     return replace(result, models=used, provider=mover.provider, why_not_cuda=mover.why_not_cuda, notes=notes)

@@ -12,6 +12,7 @@ from . import card as cards
 from . import families
 from .card import Card, Material
 from .errors import InputError, ModelError
+from .int8 import is_companion
 from .onnx_file import read_metadata
 
 BUNDLED = Path(__file__).parent / "models"
@@ -143,7 +144,7 @@ def _scan(folders: Iterable[Path]) -> tuple[list[Model], list[Problem]]:
     models, problems, seen = [], [], set()
     known = families.names()
     for path in (path for folder in folders for path in sorted(folder.glob("*.onnx"))):
-        if (real := path.resolve()) in seen:
+        if (real := path.resolve()) in seen or is_companion(path):
             continue
         seen.add(real)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ class Used:
 
     model: Model
     sha256: str  # of its file
+    precision: str  # that it ran in: "float32", "float16" or "int8"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,6 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
     yield Progress("loading", 0.0)
     tools = Tools(library, sessions, tiling=bool(recipe.material))
     opened = [tools.session(model) for model in models]
-    used = tuple(Used(model, sha256(model.path)) for model in models)
     watch.lap("loading")
     if recipe.material:
         maps = yield from watch.staged("making", _generated(recipe, models[0], opened[0]))
@@ -146,7 +146,13 @@ def _run(recipe: Recipe, models: list[Model], library: Library, sessions: Sessio
     last = opened[-1] if opened else None
     provider, why = (last.provider, last.why_not_cuda) if last else ("", "")
     notes = tuple(note for session in opened for note in session.notes)
-    return Result(maps, used, metres, provider, why, watch.seconds, notes)
+    return Result(maps, used(models, opened), metres, provider, why, watch.seconds, notes)
+
+
+def used(models: Sequence[Model], sessions: Sequence[Session]) -> tuple[Used, ...]:
+    """What a result says of models that ran."""
+    both = zip(models, sessions, strict=True)
+    return tuple(Used(model, sha256(model.path), session.precision) for model, session in both)
 
 
 def _generated(recipe: Recipe, model: Model, session: Session) -> families.Steps:
@@ -235,4 +241,5 @@ def told(result: Result, recipe: Recipe) -> dict[str, Any]:
 
 def _told(used: Used) -> dict[str, str]:
     card = used.model.card
-    return {"file": used.model.path.name, "name": card.name, "sha256": used.sha256, "licence": card.licence}
+    facts = {"file": used.model.path.name, "name": card.name, "sha256": used.sha256, "licence": card.licence}
+    return facts | {"precision": used.precision}

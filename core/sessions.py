@@ -14,7 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from . import half, machine
+from . import half, int8, machine
 from .errors import Cancelled, ModelError, ProviderError, ResourceError, TesseraError
 from .onnx_file import read_tensor
 
@@ -152,6 +152,9 @@ class Session:
             self.why_not_cuda = why
         elif why:
             self._note(f"{self.path.name} does not open {best}, so it ran {self._ways[0]}: {why}")
+        facts = self._inner.get_modelmeta().custom_metadata_map
+        self.precision = "int8" if int8.OF in facts else "float16" if self._ways[0].halved else "float32"
+        self._lent = {name: self.tensor(name) for name in facts.get(int8.LENT, "").split()}
         self._binding = self._inner.io_binding()
         # Inputs that lie on the device: arrays that cannot be written to, so that they are still what was copied.
         self._kept: dict[str, weakref.ref[NDArray[Any]]] = {}
@@ -168,7 +171,7 @@ class Session:
             self._owner._end()
 
     def _bind(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        for name, array in feeds.items():
+        for name, array in (*feeds.items(), *self._lent.items()):
             kept = self._kept.pop(name, None)
             if kept is None or kept() is not array:
                 self._binding.bind_cpu_input(name, self._fit(array))
@@ -218,7 +221,9 @@ class Sessions:
         threads: int | None = None,
         advice: Advice | None = None,
         cuda_folder: Path | None = None,
+        int8: bool = True,
     ) -> None:
+        self.int8 = int8  # the CPU runs the companions of models that have them, see core/int8.py
         self.provider, self.threads = provider, threads  # threads: None for as many as this process may use
         self.advice = advice or Advice()
         self.cuda_folder = cuda_folder  # where the libraries of CUDA and cuDNN are; None for where pip puts them
@@ -302,6 +307,10 @@ class Sessions:
             # Threads that spin while they wait for work keep Blender and numpy from the processor, and gain nothing.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             if ways[0].provider == CPU:
+                small = int8.companion(model) if self.int8 and isinstance(model, Path) else None
+                if small:
+                    with suppress(Exception):  # a companion that does not open is passed over
+                        return _on_cpu(runtime, small, name, options), why
                 return _on_cpu(runtime, model, name, options), why
             inner, wrong = self._on_gpu(runtime, model, name, options, ways[0])
             if inner is not None:

@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--gallery", type=Path, help="write only this picture: a ball of each material")
     parser.add_argument("--thumbnails", action="store_true", help="write only the thumbnails that the model ships with")
     options = parser.parse_args(arguments)
-    library, sessions = Library([options.model.parent]), Sessions("auto")
+    library, sessions = Library([options.model.parent]), Sessions("auto", int8=False)
     model = next(m for m in library.models() if m.path.name == options.model.name)
     names = [m.name for m in model.card.materials]
     if options.gallery:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import nn
 from core.card import KEY, Card, parse
 
 LARGEST_DIFFERENCE = 1e-4  # between PyTorch and ONNX Runtime, float32
+LARGEST_CHANGE = 1e-5  # between a file and the same drawn anew, of the largest number that it makes
 OPSET = 18
 SMALL = 64  # tensors with fewer numbers stay in float32: biases, shapes
 
@@ -110,14 +111,17 @@ def compare(network: nn.Module, model: onnx.ModelProto, feeds: Feeds) -> float:
     return max(float(np.abs(m - e.numpy()).max()) for m, e in zip(made, expected, strict=True))
 
 
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large float32 constants in half precision, each followed by a cast back; ONNX Runtime folds the casts."""
+def halve_weights(model: onnx.ModelProto, only: Container[str] | None = None) -> onnx.ModelProto:
+    """Store large float32 constants in half precision, each followed by a cast back; ONNX Runtime folds the casts.
+
+    All of them, or `only` those with these names.
+    """
     small = onnx.ModelProto()
     small.CopyFrom(model)
     casts = []
     for tensor in small.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.size >= SMALL:
+        if array.dtype == np.float32 and array.size >= SMALL and (only is None or tensor.name in only):
             name = tensor.name
             stored = numpy_helper.from_array(array.astype(np.float16), f"{name}_half" if name != "memory" else name)
             used = name if name != "memory" else f"{name}_float"
@@ -130,6 +134,43 @@ def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     small.graph.node.extend(nodes)
     onnx.checker.check_model(small)
     return small
+
+
+def renew(
+    path: Path,
+    network: nn.Module,
+    samples: Sequence[Feeds],
+    outputs: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Write a file anew with the graph as its exporter draws it now: same constants, same card, the figures with it.
+
+    The constants are the file's own, to the bit, and the new graph is held against the old one on every sample.
+    `network` is of the same kind, its weights do not matter.
+    """
+    old = onnx.load(path)
+    stored = {tensor.name.removesuffix("_half"): numpy_helper.to_array(tensor) for tensor in old.graph.initializer}
+    known = stored.keys() & network.state_dict().keys()  # zeros and ones may have been folded away; the proof tells
+    network.load_state_dict({name: torch.from_numpy(stored[name].astype(np.float32)) for name in known}, strict=False)
+    new = halve_weights(export_graph(network, samples, outputs, free))
+    for feeds in samples:
+        arrays = {name: tensor.numpy() for name, tensor in feeds.items()}
+        for before, after in zip(run(old, arrays), run(new, arrays), strict=True):
+            change = float(np.abs(after - before).max() / np.abs(before).max())
+            if change > LARGEST_CHANGE:
+                raise NotEqualError(f"{path.name} would change by {change:.1e}; train and export it again instead.")
+    save(new, card_in(old), path)
+
+
+def add_renew(commands: Any) -> None:
+    """Give a trainer's command line the command `renew`."""
+    command = commands.add_parser("renew", help="write a file anew with the graph as it is drawn now, same weights")
+    command.add_argument("--model", type=Path, required=True, help="ONNX file to write anew")
+
+
+def card_in(model: onnx.ModelProto) -> Card:
+    """The card that a model carries."""
+    return parse(next(entry.value for entry in model.metadata_props if entry.key == KEY), "the model")
 
 
 def save(model: onnx.ModelProto, card: Card, path: Path) -> None:

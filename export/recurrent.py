@@ -3,6 +3,7 @@
     python -m export.recurrent train --data DIR --codec CODEC --motion flow --run runs/flow       # resumes by itself
     python -m export.recurrent judge --data DIR --codec CODEC --run runs/flow
     python -m export.recurrent export --data DIR --codec CODEC --run runs/flow --out core/models/flow.onnx
+    python -m export.recurrent renew --model core/models/flow.onnx    # the graph as it is drawn now, same weights
 
 There are no videos of materials, but there is physics. A *teacher* moves the pixels of a photo-based material slowly
 and exactly (a current, a spreading front, waves on water, see export/motions.py); a convolutional recurrent network
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ from export import motions, onnx_model, training, vae
 LIVELY = 8.0  # what rings are multiplied by where the network sees them: they are small beside the latents
 JUDGED = (6, 12)  # clips, and steps of each
 HALO = 6  # cells around a tile that influence it in one step
+AROUND = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))  # the cells around a cell, and itself
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,9 @@ class Flow(Cell):
 
     Its `material` is what lies there: for each layer the four cells around the place, (B, 2*4*16, h, w). Latents that
     are carried from step to step blur a little in each; places do not, and the network paints what is seen of them.
+
+    All parts are slices with constant bounds, and sizes follow by broadcasting: `chunk`, `expand` and the like leave
+    arithmetic on shapes in the exported graph, which ONNX Runtime does on the CPU, with the GPU waiting.
     """
 
     def __init__(self, width: int) -> None:
@@ -106,20 +112,23 @@ class Flow(Cell):
         self.around = nn.Conv2d(4, 9 * 4, 3, padding=1, groups=4, bias=False)
         self.around.weight.data = torch.eye(9).reshape(9, 1, 3, 3).repeat(4, 1, 1, 1)
         self.around.requires_grad_(False)  # it hands out the nine cells around each cell
-        offsets = torch.tensor([[dx, dy] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
-        self.register_buffer("offsets", offsets[None, :, :, None, None], persistent=False)
-        self.offsets: Tensor
+        across, down = (torch.tensor([offset[axis] for offset in AROUND]) for axis in (0, 1))
+        self.register_buffer("across", across[None, :, None, None], persistent=False)
+        self.register_buffer("down", down[None, :, None, None], persistent=False)
+        self.across: Tensor
+        self.down: Tensor
         self.shift = Net(4 * vae.LATENT + 2, width, vae.LATENT)
         self.paint = Net(2 * vae.LATENT + 1, width, vae.LATENT)
 
     def forward(self, state: Tensor, material: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 4, h, w), (B, 128, h, w), (B, 9, h, w) -> (B, 4, h, w), (B, 16, h, w)."""
         current, share, renewed, sources = drive[:, :2], drive[:, 2:3], drive[:, 3:5], drive[:, 5:]
-        parts = (state - state.floor()).chunk(2, 1)
-        layers = [self.layer(cells, part) for cells, part in zip(material.chunk(2, 1), parts, strict=True)]
+        parts, half = state - state.floor(), 4 * vae.LATENT
+        layers = [self.layer(material[:, :half], parts[:, :2]), self.layer(material[:, half:], parts[:, 2:])]
         shown = layers[0] + share * (layers[1] - layers[0]) + self.paint(torch.cat([*layers, share], 1))
-        following = self.carried(state, current) - current.repeat(1, 2, 1, 1)
-        following = torch.where(renewed.repeat_interleave(2, 1) > 0.5, sources, following)
+        following = self.carried(state, current) - torch.cat([current, current], 1)
+        renewed = torch.cat([renewed[:, :1], renewed[:, :1], renewed[:, 1:], renewed[:, 1:]], 1)
+        following = torch.where(renewed > 0.5, sources, following)
         return following, shown * self.scale + self.mean
 
     def layer(self, cells: Tensor, part: Tensor) -> Tensor:
@@ -127,17 +136,19 @@ class Flow(Cell):
 
         A cell holds 4x4 pixels, so their mean, the start, is not yet a shift.
         """
-        visible = [self.visible(cell) for cell in cells.chunk(4, 1)]
-        across, down = part.chunk(2, 1)
-        top = torch.lerp(visible[0], visible[1], across.expand_as(visible[0]))
-        bottom = torch.lerp(visible[2], visible[3], across.expand_as(visible[0]))
-        return torch.lerp(top, bottom, down.expand_as(top)) + self.shift(torch.cat([*visible, part], 1))
+        visible = [self.visible(cells[:, at : at + vae.LATENT]) for at in range(0, 4 * vae.LATENT, vae.LATENT)]
+        across, down = part[:, :1], part[:, 1:]
+        top = visible[0] + across * (visible[1] - visible[0])
+        bottom = visible[2] + across * (visible[3] - visible[2])
+        return top + down * (bottom - top) + self.shift(torch.cat([*visible, part], 1))
 
     def carried(self, state: Tensor, current: Tensor) -> Tensor:
         """The state against the current by one step, bilinear; no current is faster than a cell."""
-        reach = (1 - (current[:, None] + self.offsets).abs()).relu()  # (B, 9, 2, h, w)
-        taps = reach[:, None, :, 0] * reach[:, None, :, 1]
-        return (self.around(state).unflatten(1, (4, 9)) * taps).sum(2)
+        across = (1 - (current[:, :1] + self.across).abs()).relu()  # (B, 9, h, w)
+        taps = across * (1 - (current[:, 1:] + self.down).abs()).relu()
+        around, count = self.around(state), len(AROUND)
+        parts = [around[:, at : at + count] * taps for at in range(0, 4 * count, count)]
+        return torch.cat([part.sum(1, keepdim=True) for part in parts], 1)
 
 
 class Growth(Cell):
@@ -378,14 +389,24 @@ def export(run: Path, data: str, codec_run: str, out: Path) -> None:
     write_model(cell, s, training.load_checkpoint(run / "checkpoint.pt")["step"], figures, out)
 
 
+AXES = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in ("state", "material", "drive", "next", "latent")}
+OUTPUTS = ("next", "latent")
+
+
 def write_model(cell: Cell, s: Settings, steps: int, figures: dict[str, float], out: Path) -> None:
     """Write the ONNX model of a network after `steps` steps of training."""
-    graph = Graph(cell)
-    samples = [sample(s.motion, *size) for size in ((18, 23), (31, 16))]
-    axes = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in ("state", "material", "drive", "next", "latent")}
-    model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples, ["next", "latent"], axes))
-    rounding = max(onnx_model.compare(graph, model, feeds) for feeds in samples)
+    graph, given = Graph(cell), samples(s.motion)
+    model = onnx_model.halve_weights(onnx_model.export_graph(graph, given, OUTPUTS, AXES))
+    rounding = max(onnx_model.compare(graph, model, feeds) for feeds in given)
     onnx_model.save(model, card_of(s, steps, {**figures, "largest_rounding_difference": rounding}), out)
+
+
+def renew(path: Path) -> None:
+    """Write a motion's file anew, see `onnx_model.renew`."""
+    card = onnx_model.card_in(onnx.load(path))
+    motion = str(card.settings["motion"])
+    cell = make_cell(motion, int(card.training["settings"]["width"]))
+    onnx_model.renew(path, Graph(cell), samples(motion), OUTPUTS, AXES)
 
 
 def card_of(s: Settings, steps: int, figures: dict[str, float]) -> Card:
@@ -405,11 +426,13 @@ def card_of(s: Settings, steps: int, figures: dict[str, float]) -> Card:
     )
 
 
-def sample(motion: str, height: int, width: int) -> dict[str, Tensor]:
-    """Random input of a graph."""
-    random = torch.Generator().manual_seed(height)
-    shapes = {"state": STATES[motion], "material": MATERIALS[motion], "drive": DRIVES[motion]}
-    return {name: torch.rand(1, channels, height, width, generator=random) for name, channels in shapes.items()}
+def samples(motion: str) -> list[dict[str, Tensor]]:
+    """Random inputs of a graph, of two sizes."""
+    shapes, made = {"state": STATES[motion], "material": MATERIALS[motion], "drive": DRIVES[motion]}, []
+    for height, width in ((18, 23), (31, 16)):
+        random = torch.Generator().manual_seed(height)
+        made.append({n: torch.rand(1, channels, height, width, generator=random) for n, channels in shapes.items()})
+    return made
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -424,8 +447,11 @@ def main(arguments: list[str] | None = None) -> None:
         command.add_argument("--run", type=Path, required=True, help="folder of the run")
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    onnx_model.add_renew(commands)
     options = parser.parse_args(arguments)
-    if options.command == "train":
+    if options.command == "renew":
+        renew(options.model)
+    elif options.command == "train":
         settings = training.read_settings(options, Settings)
         if options.dry_run:
             print(settings)

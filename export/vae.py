@@ -3,6 +3,7 @@
     python -m export.vae train --data DIR --run runs/codec            # resumes if the folder has a checkpoint
     python -m export.vae judge --data DIR --run runs/codec            # figures on the held-out materials
     python -m export.vae export --data DIR --run runs/codec --out core/models/codec.onnx
+    python -m export.vae renew --model core/models/codec.onnx         # the graph as it is drawn now, same weights
 
 The codec (Kingma and Welling 2014, "Auto-Encoding Variational Bayes") turns all maps of a material into a
 grid of 16 numbers for each 4x4 pixels and back. Both halves fold pixels into channels first (space to depth),
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,10 +81,10 @@ class Encoder(nn.Module):
     def forward(self, pixels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 8, H, W) in [0, 1], (B, 8, 1, 1) -> two of (B, 16, H/4, W/4)."""
         folded = F.pixel_unshuffle(pixels * 2 - 1, FOLD)
-        known = known.expand(-1, -1, *folded.shape[2:])
+        known = known + 0 * folded[:, :1]  # to the size of the rest, without shapes in the exported graph
         hidden = F.leaky_relu(self.enter(torch.cat([folded, known], 1)), 0.1)
-        mean, log_variance = self.leave(self.blocks(hidden)).chunk(2, 1)
-        return mean + self.linear(folded), (log_variance - 5).clamp(-12, 4)
+        both = self.leave(self.blocks(hidden))
+        return both[:, :LATENT] + self.linear(folded), (both[:, LATENT:] - 5).clamp(-12, 4)
 
 
 class Decoder(nn.Module):
@@ -289,26 +291,34 @@ class Graph(nn.Module):
         return encoded, self.decoder(latent)[:, :, cut:-cut, cut:-cut]
 
 
-def export(run: Path, data: Path, out: Path) -> None:
-    """Write the ONNX model of a run, proven equal to PyTorch at two sizes, with its figures on held-out materials."""
-    codec = load_average(run)
-    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
-    samples = []
+AXES = {
+    "planes": {2: "H", 3: "W"},
+    "latent": {2: "h", 3: "w"},
+    "encoded": {2: "eh", 3: "ew"},
+    "decoded": {2: "DH", 3: "DW"},
+}
+OUTPUTS = ("encoded", "decoded")
+
+
+def samples() -> list[dict[str, Tensor]]:
+    """Random inputs of the graph, of two sizes."""
+    made = []
     for height, width in ((20, 26), (31, 17)):
         random = torch.Generator().manual_seed(height)
         planes = torch.rand(1, PLANES, height * FOLD, width * FOLD, generator=random)
         latent = torch.randn(1, LATENT, height, width, generator=random)
-        samples.append({"planes": planes, "known": torch.ones(1, PLANES, 1, 1), "latent": latent})
-    axes = {
-        "planes": {2: "H", 3: "W"},
-        "latent": {2: "h", 3: "w"},
-        "encoded": {2: "eh", 3: "ew"},
-        "decoded": {2: "DH", 3: "DW"},
-    }
+        made.append({"planes": planes, "known": torch.ones(1, PLANES, 1, 1), "latent": latent})
+    return made
+
+
+def export(run: Path, data: Path, out: Path) -> None:
+    """Write the ONNX model of a run, proven equal to PyTorch at two sizes, with its figures on held-out materials."""
+    codec = load_average(run)
+    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     graph = Graph(codec).eval()
-    model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples, ["encoded", "decoded"], axes))
+    model = onnx_model.halve_weights(onnx_model.export_graph(graph, samples(), OUTPUTS, AXES))
     figures = judge(codec, load_held_out(data, run, 512))
-    figures["largest_rounding_difference"] = max(onnx_model.compare(graph, model, feeds) for feeds in samples)
+    figures["largest_rounding_difference"] = max(onnx_model.compare(graph, model, feeds) for feeds in samples())
     trained = training.load_checkpoint(run / "checkpoint.pt")["step"]
     card = Card(
         family="vae",
@@ -330,6 +340,12 @@ def export(run: Path, data: Path, out: Path) -> None:
     onnx_model.save(model, card, out)
 
 
+def renew(path: Path) -> None:
+    """Write a codec's file anew, see `onnx_model.renew`."""
+    width = int(onnx_model.card_in(onnx.load(path)).training["settings"]["width"])
+    onnx_model.renew(path, Graph(Codec(width)), samples(), OUTPUTS, AXES)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -341,6 +357,7 @@ def main(arguments: list[str] | None = None) -> None:
         command.add_argument("--run", type=Path, default=Path("runs/codec"), help="folder of the run")
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    onnx_model.add_renew(commands)
     options = parser.parse_args(arguments)
     if options.command == "train":
         settings = training.read_settings(options, Settings)
@@ -348,6 +365,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(settings)
         else:
             train(settings, options.run, options.minutes, options.quiet)
+    elif options.command == "renew":
+        renew(options.model)
     elif options.command == "judge":
         for longest in (512, 1024):
             figures = judge(load_average(options.run), load_held_out(Path(options.data), options.run, longest))

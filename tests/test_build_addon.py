@@ -30,6 +30,7 @@ def repository(tmp_path, monkeypatch):
         put(made / name, (ROOT / name).read_bytes())
     for name in ("blender_addon/__init__.py", "blender_addon/panel.py", "core/models/a.onnx", "core/models/a/oak.png"):
         put(made / name)
+    put(made / "core/models/a.int8.onnx")
     for name in ("core/__pycache__/cli.pyc", "core/.cli.py", "core/notes.txt", "tests/test_cli.py", "export/gan.py"):
         put(made / name)
     monkeypatch.setattr(build_addon, "ROOT", made)
@@ -99,7 +100,8 @@ def test_the_zip_holds_extension_engine_models_and_wheels_alone(build, tmp_path)
     packages = (f"onnxruntime-{RUNTIME}", f"pillow-{PILLOW}")
     wheels = {f"wheels/{name}-{p}-{p}-{TAGS['linux-x64']}.whl" for name in packages for p in ("cp311", "cp313")}
     extension = {"blender_manifest.toml", "LICENSE", "__init__.py", "panel.py"}
-    engine = {"core/__init__.py", "core/version.py", "core/models/a.onnx", "core/models/a/oak.png"}
+    engine = {"core/__init__.py", "core/version.py", "core/models/a/oak.png"}
+    engine |= {"core/models/a.onnx", "core/models/a.int8.onnx"}
     assert names(the_zip(tmp_path / "dist")) == sorted(extension | engine | wheels)
 
 

@@ -10,7 +10,7 @@ from tiny import tiny_card, tiny_model
 from core import card
 from core.errors import ModelError
 from core.half import LARGEST, halved
-from core.library import BUNDLED
+from core.library import BUNDLED, Library
 from core.sessions import _CRASHING, CPU
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -56,7 +56,7 @@ def test_a_whole_model_becomes_half_and_makes_the_same(tmp_path):
     assert made.dtype == np.float16 and np.abs(made - expected).max() < 4e-3
 
 
-@pytest.mark.parametrize("path", sorted(BUNDLED.glob("*.onnx")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [model.path for model in Library([BUNDLED]).models()], ids=lambda path: path.stem)
 def test_a_shipped_model_becomes_half(path):
     small = halved(path.read_bytes(), path.name)
     assert types(small) <= {HALF, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from core.families import recurrent
 from core.library import BUNDLED
 from core.maps import CHANNELS, Maps
 from core.variations import with_relief
-from export import materials, motions, vae
+from export import materials, motions, onnx_model, vae
 from export import recurrent as trainer
 
 MOTIONS = ["flow", "growth", "shimmer"]
@@ -251,3 +252,26 @@ def test_a_shipped_model_loops_and_tiles(path):
         assert between[-1] < 2 * np.mean(between[:-1]) and max(between) < 3 * np.mean(between)
     sheet = quality.measure(found[5])
     assert max(max(pair) for pair in sheet.seam.values()) < 1.2
+
+
+def test_a_file_written_anew_moves_as_before_and_keeps_its_card(tmp_path):
+    before, path = tiny_cell(tmp_path, "flow"), tmp_path / "flow.onnx"
+    feeds = {name: tensor.numpy() for name, tensor in trainer.samples("flow")[0].items()}
+    trainer.renew(path)
+    after = opened(path)
+    assert after[0] == before[0]
+    for old, new in zip(before[1].run(feeds), after[1].run(feeds), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+
+
+def test_a_file_that_would_change_is_left_alone(tmp_path):
+    tiny_cell(tmp_path, "flow")
+    path = tmp_path / "flow.onnx"
+    model = onnx.load(path)
+    bend = next(node for node in model.graph.node if node.op_type == "LeakyRelu")
+    bend.attribute[0].f = 0.3
+    onnx.save(model, path)
+    before = path.read_bytes()
+    with pytest.raises(onnx_model.NotEqualError, match="would change"):
+        trainer.renew(path)
+    assert path.read_bytes() == before
