@@ -31,6 +31,7 @@ from core import style_pictures
 from core.card import Card
 from core.families import Request, Runner, material_maps, recurrent, restore, style, texture_gan, upscale, vae
 from core.half import LARGEST, halved
+from core.int8 import is_companion
 from core.maps import Array, Maps
 from core.onnx_file import read_metadata, read_tensor
 from core.progress import finish
@@ -225,7 +226,7 @@ def main() -> None:
     *given, coat = materials(read_card(options.maker), Exact(options.maker), (*MATERIALS, COAT))
     codec = read_card(options.codec), Exact(options.codec)
     print(f"{'model':16}{'mean':>8}{'99.9 %':>8}{'max':>8}{'normals':>10}{'max':>8}  half")
-    for path in options.models:
+    for path in (path for path in options.models if not is_companion(path)):
         card = read_card(path)
         made, expected = (_made(card, kind(path), given, coat, codec) for kind in (Rounded, Exact))
         found = loss(made, expected)
