@@ -9,7 +9,7 @@
 - Plain quilting (Efros and Freeman 2001, "Image Quilting for Texture Synthesis and Transfer"): blocks of pixels placed
   one after another, each compared with all places of the exemplar by FFT, cut along a line of least error. It makes no
   torus.
-- A procedural material of Blender's nodes, baked by Cycles (tests/bench/cycles.py), where tests/blender/run.py has
+- A procedural material of Blender's nodes, baked by Cycles (tests/bench/bake.py), where tests/blender/run.py has
   installed Blender.
 """
 
@@ -109,7 +109,8 @@ def maps(side: int) -> list[str]:
     ours = median_seconds(lambda: finish(material_maps.planes_of(model.card, session, shown, True)))
     theirs = median_seconds(lambda: blended(plain, shown))
     error = np.abs(planes - blended(plain, shown))[3:5]
-    notes = f"normals of tiles are wrong by {error.mean() * 255:.2f} levels of 255 on average, {error.max() * 255:.0f} at most"
+    levels = error * 255
+    notes = f"normals of tiles are wrong by {levels.mean():.2f} levels of 255 on average, {levels.max():.0f} at most"
     return row(f"maps from a picture, {side}²", ours, "overlapping tiles", theirs, notes)
 
 
@@ -129,7 +130,7 @@ def generation(side: int) -> list[str]:
     blenders = sorted((ROOT / ".blender").glob("bpy-*/bin/python"))
     if not blenders:
         return [f"generation, {side}²", f"{ours:.2f} s", "a procedural material baked by Cycles", "no Blender", "", ""]
-    script = Path(__file__).parent / "cycles.py"
+    script = Path(__file__).parent / "bake.py"
     done = subprocess.run([blenders[-1], script, str(side)], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     notes = f"Blender {found['version']}, {found['samples']} sample, bricks and noise; does not tile by itself"

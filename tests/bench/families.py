@@ -38,7 +38,10 @@ from core.progress import finish
 
 SIZES = (512, 1024, 2048, 4096)
 FRAMES = 24
-LARGEST = 1024  # pixels on a side, of what moves: longer than a minute tells no more
+LARGEST = 512  # pixels on a side, of what moves: longer than a minute tells no more
+
+# Provider -> how models run on it.
+HOW = {"cpu": "int8 where it ships, else float32", "cuda": "half precision where the card allows it, else float32"}
 
 Work = Generator[Any, None, Any]
 Parts = list[tuple[Card, Timed]]  # the opened models

@@ -74,7 +74,7 @@ def median_seconds(action: Callable[[], object], runs: int = 5) -> float:
     """Median time of an action, its first run thrown away; slow ones run less often."""
     action()
     times: list[float] = []
-    while len(times) < runs and (len(times) < 2 or sum(times) < PATIENCE):
+    while len(times) < runs and sum(times) < PATIENCE:
         start = time.perf_counter()
         action()
         times.append(time.perf_counter() - start)

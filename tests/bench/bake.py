@@ -1,6 +1,6 @@
 """Bakes four maps of a procedural material with Cycles and prints the seconds as JSON; for the Python of a Blender.
 
-python tests/bench/cycles.py 1024
+python tests/bench/bake.py 1024
 """
 
 import json
