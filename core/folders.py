@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import scaling
+from . import bands, scaling
 from .errors import ImageError, InputError
 from .images import MAX_SIDE, read
 from .maps import CHANNELS, Array, Maps, flip_green
@@ -130,7 +130,8 @@ def _choose(folder: Path, items: list[_Found]) -> dict[str, _Found]:
 
 def _as_channels(path: Path, kind: str, longest: int = MAX_SIDE) -> Array:
     """Read a file in the channels of its map: greys stored as colour and the other way about."""
-    image = np.clip(read(path, longest), 0, 1)
+    image = read(path, longest)
+    bands.each(len(image), lambda rows: np.clip(image[rows], 0, 1, out=image[rows]), image)
     wanted = CHANNELS[kind.removesuffix("_dx")]
     if wanted == 1:
         return np.ascontiguousarray(image[..., :1])

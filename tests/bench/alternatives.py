@@ -114,12 +114,18 @@ def maps(side: int) -> list[str]:
     return row(f"maps from a picture, {side}²", ours, "overlapping tiles", theirs, notes)
 
 
-def textures(side: int) -> list[str]:
-    """A row of the table: a texture out of a picture of half its side."""
-    shown = picture(side // 2)
+def textures(given: int, side: int) -> list[str]:
+    """A row of the table: a texture out of a picture."""
+    shown = picture(given)
     ours = median_seconds(lambda: finish(example.synthesize(Maps({"albedo": shown}), side, side, 1)), 3)
     theirs = median_seconds(lambda: quilted(shown, side, np.random.default_rng(1)), 1)
-    return row(f"a texture by example, {side}²", ours, "quilting of pixels", theirs, "ours tiles, quilting does not")
+    return row(
+        f"a texture of {side}² by example of {given}²",
+        ours,
+        "quilting of pixels",
+        theirs,
+        "ours tiles, quilting does not",
+    )
 
 
 def generation(side: int) -> list[str]:
@@ -144,7 +150,7 @@ def row(what: str, ours: float, other: str, theirs: float, notes: str) -> list[s
 def report(side: int) -> str:
     """The table in Markdown."""
     head = ["work", "ours", "instead", "takes", "times ours", "notes"]
-    return table(head, [maps(side), textures(side), generation(side)])
+    return table(head, [maps(side), textures(side // 2, side), textures(side, side), generation(side)])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From click to material, stage by stage, and what a cold start costs.
+"""From click to material, stage by stage, and what a cold start costs (tests/bench/cold.py).
 
     python tests/bench/stages.py
     python tests/bench/stages.py --sizes 512
@@ -75,25 +75,6 @@ def stages(side: int) -> dict[str, float]:
     return {stage: statistics.median(row[stage] for row in rows) for stage in ("whole", *STAGES, "rest")}
 
 
-def cold() -> dict[str, float]:
-    """Seconds of the first material at 512 pixels in this process, by its steps."""
-    marks = {"start": time.perf_counter()}
-    import onnxruntime  # noqa: F401
-
-    marks["ONNX Runtime imported"] = time.perf_counter()
-    library, sessions = Library(), Sessions()
-    model = library.makers(MATERIAL)[0]
-    marks["models listed"] = time.perf_counter()
-    sessions.open(model, texture_gan)
-    marks["model opened"] = time.perf_counter()
-    recipe = Recipe(material=MATERIAL, seed=7, width=512, height=512)
-    for step in ("first material", "second material"):
-        finish(pipeline.run(recipe, library, sessions))
-        marks[step] = time.perf_counter()
-    times = list(marks.values())
-    return {step: times[i + 1] - times[i] for i, step in enumerate(list(marks)[1:])}
-
-
 def command() -> float:
     """Seconds of the whole command line, from the shell and back, 512 pixels with files."""
     import subprocess
@@ -111,7 +92,7 @@ def report(sizes: tuple[int, ...]) -> str:
         for stage in found[0]
     ]
     text = table(["stage", *(f"{side}²" for side in sizes)], rows)
-    first = alone("stages.py", "--cold")
+    first = alone("cold.py")
     rows = [[step, f"{seconds * 1000:.0f} ms"] for step, seconds in first.items()]
     rows.append(["`python -m core generate`, 512², as a whole", f"{command() * 1000:.0f} ms"])
     return text + "\n" + table(["cold start, 512²", "takes"], rows)
@@ -121,12 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=(1024, 2048))
     parser.add_argument("--stages", type=int, metavar="SIDE", help="one size as JSON, in this process")
-    parser.add_argument("--cold", action="store_true", help="the cold start as JSON, in this process")
     options = parser.parse_args()
     if options.stages:
         print(json.dumps(stages(options.stages)))
-    elif options.cold:
-        print(json.dumps(cold()))
     else:
         print(report(tuple(options.sizes)))
 
