@@ -5,7 +5,7 @@
     python tests/bench/families.py --one material_maps 1024 --provider cuda    # one figure as JSON, in this process
 
 The share is the network's: operations of its convolutions, by the time spent in it, over what one plain convolution
-reaches. Few channels and everything that is no convolution bring it down: half of style's network is one matrix product.
+reaches. Few channels and everything that is no convolution bring it down; half of style's network is a matrix product.
 """
 
 from __future__ import annotations
