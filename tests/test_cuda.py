@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 
 from core import families, half
 from core.library import BUNDLED, Library
-from core.sessions import _CUDA_OPTIONS, _HALF_OPTIONS, CPU, CUDA, Sessions, _load_cuda
+from core.sessions import _CUDA_OPTIONS, _FLOAT_OPTIONS, _HALF_OPTIONS, CPU, CUDA, Sessions, _load_cuda
 
 SHAPE = 64  # bytes: eight sides
 
@@ -49,11 +48,6 @@ def feeds(model, inner):
     return made
 
 
-def computes_shapes(model):
-    """Whether the graph computes shapes from shapes, which ONNX Runtime keeps on the CPU on purpose."""
-    return any(node.op_type == "Shape" for node in onnx.load(model.path).graph.node)
-
-
 def used():
     """Bytes of device memory that are in use, by all programs."""
     words = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
@@ -64,15 +58,13 @@ def strict(model, halved, options):
     """The session on CUDA alone; the CPU must not be named."""
     _load_cuda(onnxruntime, None)
     data = model.path.read_bytes()
-    cuda = (CUDA, {**_CUDA_OPTIONS, **(_HALF_OPTIONS if halved else {})})
+    cuda = (CUDA, _CUDA_OPTIONS | (_HALF_OPTIONS if halved else _FLOAT_OPTIONS))
     return onnxruntime.InferenceSession(half.halved(data, "x") if halved else data, options, providers=[cuda])
 
 
 @EVERY
 @HALVED
 def test_no_node_runs_on_the_cpu(model, halved):
-    if computes_shapes(model):
-        pytest.skip("ONNX Runtime computes shapes on the CPU on purpose; the next test sees to the rest")
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     strict(model, halved, options)
