@@ -11,7 +11,8 @@ from verbs import MAPS, arrays, command_line, count, generate, linked, part, ref
 def test_the_button_the_function_and_the_command_line_give_the_same_pixels(cube, core, tmp_path):
     generate(size="128x64")
     recipe = core.recipe.from_dict({"source": {"material": "fieldstone", "seed": 7, "size": "128x64"}})
-    made = core.pipeline.finish(core.pipeline.run(recipe, core.library.Library(), core.sessions.Sessions()))
+    run = core.pipeline.run(recipe, core.library.Library(), core.sessions.Sessions())
+    made = part("core.progress").finish(run)
     command_line("generate", "fieldstone", "--seed", "7", "--size", "128x64", "--out", tmp_path / "out", "--quiet")
     files = {name: read_file(tmp_path / "out" / f"fieldstone_7_{name}.png", name) for name in MAPS}
     assert same(arrays(worn()), files)

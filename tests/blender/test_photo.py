@@ -81,7 +81,8 @@ def test_the_button_the_function_and_the_command_line_give_the_same_pixels(cube,
     from_photo()
     words = ("photo", settings.photo_path, "--size", "128", "--without", ",".join(left_out), "--quiet")
     command_line(*words, "--out", tmp_path / "out")
-    made = core.pipeline.finish(core.pipeline.run(recipe(), core.library.Library(), core.sessions.Sessions()))
+    run = core.pipeline.run(recipe(), core.library.Library(), core.sessions.Sessions())
+    made = part("core.progress").finish(run)
     by_line = dict(core.folders.read_folder(tmp_path / "out"))
     assert same(arrays(worn()), by_line) and same(by_line, dict(made.maps), tolerance=0.5001 / 255)
 
