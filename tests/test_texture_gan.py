@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import CELL, NOISE, tiny_card, tiny_model
 
-from core import families, quality
+from core import families, quality, scratch
 from core.errors import ModelError
 from core.families import Request, texture_gan
 from core.library import BUNDLED, Library
@@ -212,3 +212,13 @@ def test_every_material_of_the_shipped_model_tiles_and_a_cut_of_it_does_not():
     # A line like any other is above the limit once in a hundred times (see core/quality.py), a seam nearly always.
     assert seams(map(quality.measure, made)) < 0.05
     assert seams(map(quality.measure, cuts)) > 0.4
+
+
+def test_maps_that_lie_in_files_are_those_made_in_memory(wide, monkeypatch):
+    reserve, reserved = scratch._reserve, []
+    expected = wide.make(Request("oak", 128, 96, 3, tile=64))
+    monkeypatch.setattr(scratch, "LARGE", 1)
+    monkeypatch.setattr(scratch, "_reserve", lambda file, size: (reserved.append(size), reserve(file, size)))
+    found = wide.make(Request("oak", 128, 96, 3, tile=64))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert sum(reserved) >= sum(image.nbytes for image in found.values())
