@@ -51,11 +51,8 @@ from export.vae import angles
 LEAST_DECIBELS, MOST_DEGREES = 42.0, 0.7  # between float and int8, means over materials, each kind of map
 JUDGED_DECIBELS, JUDGED_DEGREES = 0.05, 0.1  # between the judge's figures
 LEAST_SPEED = 1.4  # times, whole network, one core
-KINDS = (
-    "Conv",
-    "LeakyRelu",
-    "Add",
-)  # operators that become integers; LeakyRelu and Add cost more than they save if not
+# Operators that become integers; if LeakyRelu and Add do not, they cost more than is saved.
+KINDS = ("Conv", "LeakyRelu", "Add")
 LEVELS = 255
 SAMPLED = 64  # of so many values of a tensor, one is looked at for its range
 CUTS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the range of all values, to choose from
