@@ -343,9 +343,12 @@ class Sessions:
         return inner, ""
 
     def _runtime(self) -> Any:
+        # Newer builds tell their maker over the network what runs, from their import on; others know the call alone.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         try:
             import onnxruntime
 
+            onnxruntime.disable_telemetry_events()
             onnxruntime.set_default_logger_severity(4)  # it would report a missing CUDA library on stderr
         except Exception as error:  # a damaged installation fails in many ways, not with ImportError alone
             remedy = self.advice.windows if "DLL" in str(error) else self.advice.runtime

@@ -19,7 +19,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ from core.families import Request, Runner, material_maps, restore, texture_gan, 
 from core.library import Library, Model
 from core.maps import Array
 from core.onnx_file import sha256
+from core.progress import finish
 from core.sessions import Sessions
 from export import damage, maps_judge, onnx_model, relighting, restore_judge, upscale_judge
 from export import judge as gan_judge
@@ -215,14 +216,14 @@ def maps_tasks(card: Card, materials: Sequence[photos.Material], judged: bool) -
         if material.known[3] and index % 2:
             picture = relighting.lit(planes, relighting.random_light(random))
         pixels, tiles = np.ascontiguousarray(picture.transpose(1, 2, 0)), material.seamless
-        yield lambda runner, p=pixels, t=tiles: _end(material_maps.derive(card, runner, p, t))  # type: ignore[misc]
+        yield lambda runner, p=pixels, t=tiles: finish(material_maps.derive(card, runner, p, t))  # type: ignore[misc]
 
 
 def upscale_tasks(card: Card, materials: Sequence[photos.Material], judged: bool) -> Iterator[Task]:
     """All maps enlarged, at twice and four times the size in turns."""
     for index, material in enumerate(materials):
         pair = upscale_judge.reduced(material, upscale_judge.FACTORS[index % 2])
-        yield lambda runner, p=pair: _end(upscale.enlarge(card, runner, p.given, p.factor, p.tiles))  # type: ignore[misc]
+        yield lambda runner, p=pair: finish(upscale.enlarge(card, runner, p.given, p.factor, p.tiles))  # type: ignore[misc]
 
 
 def restore_tasks(card: Card, materials: Sequence[photos.Material], judged: bool) -> Iterator[Task]:
@@ -237,7 +238,7 @@ def restore_tasks(card: Card, materials: Sequence[photos.Material], judged: bool
         damaged = np.where(hole[..., None], np.float32(0), true)
         for picture, mask, strength in ((noisy, None, sigma / restore.STRONGEST), (damaged, hole, 0.0)):
             given = (picture, mask, strength, material.seamless)
-            yield lambda runner, g=given: {"albedo": _end(restore.heal(card, runner, *g))}  # type: ignore[misc]
+            yield lambda runner, g=given: {"albedo": finish(restore.heal(card, runner, *g))}  # type: ignore[misc]
 
 
 def codec_tasks(card: Card, materials: Sequence[photos.Material], judged: bool) -> Iterator[Task]:
@@ -252,7 +253,7 @@ def gan_tasks(card: Card, materials: Sequence[photos.Material], judged: bool) ->
     seed, side = (MADE_SEED, MADE) if judged else (TRIED_SEED, MADE // 2)
     for material in card.materials:
         request = Request(material.name, side, side, seed)
-        yield lambda runner, r=request: _end(texture_gan.generate(card, runner, r))  # type: ignore[misc]
+        yield lambda runner, r=request: finish(texture_gan.generate(card, runner, r))  # type: ignore[misc]
 
 
 def judge_maps(card: Card, runner: Runner, data: Path, materials: Sequence[photos.Material]) -> Figures:
@@ -282,7 +283,7 @@ def judge_gan(card: Card, runner: Runner, data: Path, materials: Sequence[photos
     for place in card.settings["memory"]:
         name = place["material"]
         photo = gan_judge.load_photo(data, sources, place["source"], card.material(name).pixels)
-        made = [_end(texture_gan.generate(card, runner, Request(name, MADE, MADE, s))) for s in gan_judge.SEEDS]
+        made = [finish(texture_gan.generate(card, runner, Request(name, MADE, MADE, s))) for s in gan_judge.SEEDS]
         rows.append(gan_judge.figures(photo, made))
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
@@ -425,16 +426,6 @@ def _degrees(made: Array, true: Array) -> float:
     """Mean angle between encoded normals (H, W, 3)."""
     both = (torch.from_numpy(np.ascontiguousarray(n[..., :2].transpose(2, 0, 1))) for n in (made, true))
     return float(angles(*both).mean())
-
-
-def _end(steps: Generator[float, None, Result]) -> Result:
-    """What a step of work returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
 
 
 def main(arguments: list[str] | None = None) -> None:

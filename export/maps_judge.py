@@ -12,9 +12,10 @@ import torch
 from core import relief
 from core.card import Card
 from core.emboss import LUMINANCE
-from core.families import Runner, Steps
+from core.families import Runner
 from core.families import material_maps as family
 from core.maps import Array, Maps
+from core.progress import finish
 from export import materials as photos
 from export import relighting, training, vae
 
@@ -96,7 +97,7 @@ def sobel(picture: Array, tiles: bool) -> tuple[Array, Array]:
 
 def _view(card: Card, runner: Runner, material: photos.Material, picture: Array) -> View:
     pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
-    return View(material, picture, _end(family.derive(card, runner, pixels, material.seamless)))
+    return View(material, picture, finish(family.derive(card, runner, pixels, material.seamless)))
 
 
 def _normals(name: str, views: Sequence[View]) -> Figures:
@@ -198,13 +199,3 @@ def _angle(made: Array, true: Array) -> float:
     """Mean angle in degrees between encoded normals (H, W, 2) and (2, H, W)."""
     moved = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1))).float()
     return float(vae.angles(moved, torch.from_numpy(true)).mean())
-
-
-def _end(steps: Steps) -> Maps:
-    """The maps of a step of work."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            maps: Maps = end.value
-            return maps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from core.families import Runner
 from core.families import restore as family
 from core.filling import Mask
 from core.maps import Array
+from core.progress import finish
 from export import damage, training
 from export import materials as photos
 
@@ -40,7 +41,7 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
             height, width = true.shape[:2]
             hole = paint(height, width, np.random.default_rng(index))
             damaged = np.where(hole[..., None], np.float32(0), true)
-            healed = _end(family.heal(card, runner, damaged, hole, 0, material.seamless))
+            healed = finish(family.heal(card, runner, damaged, hole, 0, material.seamless))
             even = laplace(true, hole, material.seamless)
             found.append(_psnr(healed[hole], true[hole]))
             plain.append(_psnr(even[hole], true[hole]))
@@ -53,7 +54,7 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
             true = _picture(material)
             noise = np.random.default_rng(index).standard_normal(true.shape).astype(np.float32)
             noisy = true + noise * np.float32(sigma / 255)
-            healed = _end(family.heal(card, runner, noisy, None, sigma / 255 / family.STRONGEST, material.seamless))
+            healed = finish(family.heal(card, runner, noisy, None, sigma / 255 / family.STRONGEST, material.seamless))
             blurs = [blurred(noisy, width) for width in WIDTHS]
             best = max(blurs, key=lambda blur: _psnr(blur, true))
             found.append(_psnr(healed, true))
@@ -118,13 +119,3 @@ def _shown(image: Array) -> Array:
     """A picture cut or filled up to (256, 256, 3)."""
     part = image[:SHOWN, :SHOWN]
     return np.pad(part, ((0, SHOWN - part.shape[0]), (0, SHOWN - part.shape[1]), (0, 0)))
-
-
-def _end(steps: Generator[float, None, Array]) -> Array:
-    """What a step of work returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            picture: Array = end.value
-            return picture

@@ -25,6 +25,7 @@ from core.library import Model
 from core.maps import Array, Maps
 from core.onnx_file import read_metadata
 from core.patches import SIDE
+from core.progress import finish
 from core.sessions import Sessions
 from core.transport import carry
 from export import style as trainer
@@ -111,12 +112,8 @@ def stylized(model: Model, content: Array, style: Array, strength: float) -> Arr
     """The albedo that the shipped way makes."""
     session = Sessions("cpu").open(model, families.load("style", model.path.name))
     steps = family.stylize(model.card, session, Maps({"albedo": content}), style, family.Options(strength))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: Array = end.value["albedo"]
-            return made
+    made: Array = finish(steps)["albedo"]
+    return made
 
 
 def row(model: Model, network: trainer.Style, content: Array, style: Array) -> list[NDArray[np.float32]]:

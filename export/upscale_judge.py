@@ -12,9 +12,10 @@ from PIL import Image
 
 from core import quality
 from core.card import Card
-from core.families import Runner, Steps
+from core.families import Runner
 from core.families import upscale as family
 from core.maps import Array, Maps
+from core.progress import finish
 from export import materials as photos
 from export import training, vae
 
@@ -50,7 +51,7 @@ def judge(card: Card, runner: Runner, held_out: Sequence[photos.Material], sheet
         rows: Shown = []
         for material in held_out:
             pair = reduced(material, factor)
-            made = _end(family.enlarge(card, runner, pair.given, factor, pair.tiles))
+            made = finish(family.enlarge(card, runner, pair.given, factor, pair.tiles))
             others = {name: interpolated(pair, kind) for name, kind in FILTERS.items()}
             for name, value in _compared(pair, made, others).items():
                 found.setdefault(f"x{factor}_{name}", []).append(value)
@@ -153,13 +154,3 @@ def _row(pair: Pair, made: Maps, bicubic: Maps) -> Shown:
             more = ((0, SHOWN - side), (0, SHOWN - side), (0, 0))
             rows.append([np.pad(image[top : top + side, left : left + side], more) for image in images])
     return rows
-
-
-def _end(steps: Steps) -> Maps:
-    """The maps of a step of work."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            maps: Maps = end.value
-            return maps

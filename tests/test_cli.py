@@ -217,3 +217,12 @@ def test_a_failed_run_keeps_the_files_that_were_there(generate, models, tmp_path
     tiny_model(models, extra="nan")
     assert generate("oak")[0] == 2
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+
+def test_nothing_is_told_to_anyone_and_no_file_is_left_elsewhere(tmp_path):
+    models, elsewhere = tiny_model(tmp_path).parent, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    words = ["generate", "oak", "--size", "64", "--models", models, "--out", tmp_path / "out"]
+    # ONNX Runtime's telemetry would leave its session's number there.
+    assert command(*words, TMPDIR=str(elsewhere), ORT_DISABLE_TELEMETRY="0").returncode == 0
+    assert list(elsewhere.iterdir()) == []
